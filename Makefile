@@ -1,0 +1,49 @@
+# make demo            a real active-learning campaign on bulk silicon, labelled with GFN1-xTB
+# make demo DFT=cp2k   the same with CP2K labels
+# make test            every test
+# make lint            ruff and mypy
+
+PYTHON ?= python3
+DFT    ?= xtb
+INPUTS ?= examples/$(if $(filter cp2k,$(DFT)),silicon_cp2k,silicon)
+
+BIN   := .venv/bin
+READY := .venv/.ready
+
+# The pins are what the tests ran with, on Python 3.11; other versions resolve freely.
+PINNED = $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info[:2] == (3, 11) else "")')
+
+.PHONY: demo test lint clean
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "Python 3.10 to 3.13 is needed; choose one with make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || .ci/packages none=python3-venv:'virtual environments'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q $(PINNED) torch
+	$(BIN)/python -m pip install -q $(PINNED) -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+ifeq ($(DFT),cp2k)
+	@.ci/packages cp2k=cp2k,cp2k-data:'DFT labels with CP2K'
+endif
+	@mkdir -p demo
+	@$(BIN)/alpw db start --dir demo/db
+	$(BIN)/alpw run $(INPUTS)/param.json $(INPUTS)/resource.json \
+		--campaign demo-$(DFT) --work-dir demo/$(DFT)
+	@cp demo/$(DFT)/summary.json demo/$(DFT)/history.png demo/
+
+test: $(READY)
+	@.ci/packages cp2k=cp2k,cp2k-data:'tests that run CP2K' \
+		sbatch=slurm-wlm:'tests that run SLURM' munged=munge:'tests that run SLURM'
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	-$(BIN)/alpw db stop --dir demo/db
+	rm -rf demo build .mypy_cache .pytest_cache .ruff_cache

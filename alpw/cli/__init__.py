@@ -1,0 +1,1 @@
+"""The command line: `alpw`, and `al_pwmlff` for hands used to the predecessor."""

@@ -1,0 +1,68 @@
+"""Entry point of ``alpw`` and ``al_pwmlff``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from alpw import __version__
+from alpw.cli import db
+from alpw.cli.doctor import doctor
+from alpw.cli.run import run
+from alpw.cli.status import campaigns, status
+from alpw.cli.template import template
+
+
+class CaseInsensitiveGroup(TyperGroup):
+    """Commands in any case, as the predecessor takes them."""
+
+    # Typer brings its own copy of click, whose place differs between versions.
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, whatever its case."""
+        return super().get_command(ctx, cmd_name.lower())
+
+
+app = typer.Typer(
+    cls=CaseInsensitiveGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+    help="Active learning of Deep Potential force fields on FireWorks and MongoDB.\n\n"
+    "Example: `alpw db start && alpw run param.json resource.json`",
+)
+app.command()(run)
+app.command()(status)
+app.command()(campaigns)
+app.command()(doctor)
+app.command()(template)
+app.add_typer(db.app, name="db")
+
+
+@app.callback(invoke_without_command=True)
+def version_option(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Handle options that stand before any command."""
+    if version:
+        typer.echo(f"alpw {__version__}")
+        raise typer.Exit
+
+
+@app.command("help", hidden=True)
+def show_help(context: typer.Context) -> None:
+    """Print the list of commands."""
+    typer.echo(context.parent.get_help() if context.parent else "")
+
+
+def main() -> None:
+    """Run the command line; ``-help`` is the predecessor's spelling."""
+    sys.argv = [("--help" if argument == "-help" else argument) for argument in sys.argv]
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""``alpw run``: start or resume a campaign and watch it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.live import Live
+
+from alpw.cli.common import (
+    EXIT_FAILED,
+    AsJson,
+    LaunchpadFile,
+    ParamFile,
+    ResourceFile,
+    complaints,
+    console,
+    errors_as_exit_status,
+    print_json,
+)
+from alpw.cluster import recovery
+from alpw.cluster.supervisor import Supervisor, default_workers
+from alpw.config.load import load_inputs
+from alpw.config.param import Param
+from alpw.config.resource import Resource
+from alpw.database import campaigns
+from alpw.database.access import ensure_running
+from alpw.database.campaigns import CampaignState
+from alpw.database.launchpad import open_launchpad
+from alpw.database.summary import CampaignSummary, summarise
+from alpw.report.files import write_report
+from alpw.report.table import history_table, progress, progress_line
+from alpw.workflows.check import check_inputs
+from alpw.workflows.launch import start_campaign, update_inputs
+
+#: Seconds between two lines of progress where the output is no terminal.
+QUIET_SECONDS = 10.0
+
+
+def run(
+    param_file: ParamFile,
+    resource_file: ResourceFile,
+    launchpad: LaunchpadFile = None,
+    campaign: Annotated[
+        str | None, typer.Option(help="Name of the campaign, instead of the one in PARAM.")
+    ] = None,
+    work_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the campaign, instead of the one in PARAM.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Local tasks at a time; the cores by default.")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Add the workflow and return.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Use changed inputs from the next iteration on.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a campaign, or resume it, and watch it until it ends.
+
+    Both files are checked completely before anything is stored. Ctrl-C ends the watching and never the
+    campaign; the same command again goes on, after anything that died.
+
+    Exit status: 0 converged or all iterations done, 1 stalled or stuck, 2 wrong input.
+
+    Example: `alpw run param.json resource.json`
+    """
+    with errors_as_exit_status():
+        param, resource = _inputs(param_file, resource_file, campaign, work_dir)
+        launchpad_file = ensure_running(launchpad)
+        fireworks = open_launchpad(launchpad_file)
+        param.work_dir.mkdir(parents=True, exist_ok=True)
+        if update and campaigns.find(fireworks.db, param.campaign):
+            update_inputs(fireworks.db, param, resource)
+        created = start_campaign(fireworks, param, resource)
+        _announce(summarise(fireworks.db, param.campaign), created, param)
+        if summarise(fireworks.db, param.campaign).state == CampaignState.STALLED.value:
+            recovery.retry(fireworks, param.campaign)
+        if detach:
+            console.print(
+                "The workflow is in the LaunchPad; `rlaunch rapidfire` or the same command runs it."
+            )
+            return
+        summary = _watch(
+            launchpad_file, param, resource, workers or default_workers(param.train.threads), as_json
+        )
+        _conclude(summary, launchpad_file, as_json)
+
+
+def _inputs(
+    param_file: Path, resource_file: Path, campaign: str | None, work_dir: Path | None
+) -> tuple[Param, Resource]:
+    param, resource = load_inputs(param_file, resource_file)
+    given = {"campaign": campaign, "work_dir": work_dir and work_dir.resolve()}
+    param = param.model_copy(update={key: value for key, value in given.items() if value})
+    check_inputs(param)
+    for note in (*param.notes, *resource.notes):
+        complaints.print(f"[yellow]note:[/yellow] {note}", soft_wrap=True)
+    return param, resource
+
+
+def _announce(summary: CampaignSummary, created: bool, param: Param) -> None:
+    if created:
+        complaints.print(f"campaign {summary.campaign}: new, in {param.work_dir}", soft_wrap=True)
+    elif summary.state == CampaignState.STALLED.value:
+        complaints.print(
+            f"campaign {summary.campaign} had stalled ({summary.reason}); trying again", soft_wrap=True
+        )
+    elif summary.finished:
+        complaints.print(f"campaign {summary.campaign} has ended already", soft_wrap=True)
+    else:
+        complaints.print(f"campaign {summary.campaign}: resumed", soft_wrap=True)
+
+
+def _watch(
+    launchpad_file: Path, param: Param, resource: Resource, workers: int, quiet: bool
+) -> CampaignSummary:
+    supervisor = Supervisor(
+        launchpad_file=launchpad_file,
+        campaign=param.campaign,
+        directory=param.work_dir,
+        resource=resource,
+        workers=workers,
+        on_update=lambda summary: None,
+        on_trouble=lambda line: complaints.print(line, soft_wrap=True),
+    )
+    try:
+        if console.is_terminal and not quiet:
+            with Live(console=console, refresh_per_second=2, transient=True) as live:
+                supervisor.on_update = lambda summary: live.update(progress(summary))
+                return supervisor.watch()
+        supervisor.on_update = _print_changes()
+        return supervisor.watch()
+    except KeyboardInterrupt:
+        complaints.print(
+            f"\nNo longer watching. Campaign {param.campaign} goes on; "
+            f"`alpw status {param.campaign}` shows it, the same command watches it again."
+        )
+        raise typer.Exit(0) from None
+
+
+def _print_changes() -> Callable[[CampaignSummary], None]:
+    """A callback for logs and pipes: a line for each new stage, and for progress every ten seconds."""
+    last: tuple[str, dict[str, int]] = ("", {})
+    printed = 0.0
+
+    def show(summary: CampaignSummary) -> None:
+        nonlocal last, printed
+        now = (f"{summary.state} {summary.stage}", summary.labels)
+        due = time.monotonic() - printed > QUIET_SECONDS
+        if now[0] != last[0] or (now != last and due):
+            last, printed = now, time.monotonic()
+            complaints.print(progress_line(summary), soft_wrap=True)
+
+    return show
+
+
+def _conclude(summary: CampaignSummary, launchpad_file: Path, as_json: bool) -> None:
+    """Print what came of it, write the files, and choose the exit status."""
+    summary_file, history_file = write_report(summary)
+    if as_json:
+        print_json(summary.to_dict())
+    else:
+        console.print(history_table(summary))
+        console.print(f"{summary.state}: {summary.reason}", soft_wrap=True)
+        console.print(f"summary {summary_file}\nhistory {history_file}", soft_wrap=True)
+        if summary.final:
+            console.print(f"model   {summary.final['model']}\n", soft_wrap=True)
+            console.print(
+                "Next:\n"
+                f"  alpw status {summary.campaign} -l {launchpad_file}\n"
+                f"  lpad -l {launchpad_file} get_wflows -t",
+                soft_wrap=True,
+                highlight=False,
+            )
+    if summary.state == CampaignState.STALLED.value:
+        raise typer.Exit(EXIT_FAILED)

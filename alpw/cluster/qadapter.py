@@ -1,0 +1,51 @@
+"""SLURM queue adapters for FireWorks' ``qlaunch``, made from the blocks of resource.json."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from alpw.config.resource import ResourceBlock
+
+
+def rlaunch() -> str:
+    """Absolute path of ``rlaunch`` in this installation: a login shell in a job resets PATH."""
+    return str(Path(sys.executable).with_name("rlaunch"))
+
+
+def shell_lines(block: ResourceBlock) -> list[str]:
+    """The user's source, env and module lines, prefixed where the user left the verb out."""
+    kept = ("source", "export", "module", "conda", ".")
+    source = [line if line.startswith(kept) else f"source {line}" for line in block.source_list]
+    modules = [line if line.startswith("module") else f"module load {line}" for line in block.module_list]
+    return [*source, *modules, *block.env_list]
+
+
+def qadapter(
+    category: str, block: ResourceBlock, launchpad_file: Path, fworker_file: Path, log_dir: Path
+) -> dict[str, Any]:
+    """The content of a my_qadapter.yaml for one category of Fireworks.
+
+    Extra ``#SBATCH`` lines stand at the top of ``pre_rocket``: FireWorks' template has no place for them, and
+    SLURM reads directives up to the first command. Requeueing is switched off because a requeued job would
+    find its Firework taken.
+    """
+    flags = [flag if flag.startswith("#SBATCH") else f"#SBATCH {flag}" for flag in block.custom_flags]
+    settings: dict[str, Any] = {
+        "_fw_name": "CommonAdapter",
+        "_fw_q_type": "SLURM",
+        "rocket_launch": f"{rlaunch()} -l {launchpad_file} -w {fworker_file} singleshot",
+        "nodes": block.number_node,
+        "ntasks_per_node": block.cpu_per_node,
+        "gres": f"gpu:{block.gpu_per_node}" if block.gpu_per_node else None,
+        "walltime": block.walltime,
+        "queue": block.queue_name,
+        "account": block.account,
+        "mem": block.memory,
+        "job_name": f"alpw-{category}",
+        "logdir": str(log_dir),
+        "pre_rocket": "\n".join([*flags, "#SBATCH --no-requeue", *shell_lines(block)]),
+        "post_rocket": None,
+    }
+    return {key: value for key, value in settings.items() if value is not None or key == "post_rocket"}

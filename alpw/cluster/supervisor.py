@@ -1,0 +1,122 @@
+"""Watch one campaign: keep its workers alive, repair what dies, report progress, say how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fireworks import LaunchPad
+from pymongo.errors import PyMongoError
+
+from alpw.cluster import queue, recovery, worker
+from alpw.config.resource import Resource
+from alpw.database.launchpad import open_launchpad
+from alpw.database.summary import CampaignSummary, summarise
+from alpw.errors import AlpwError, DatabaseError
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between repairs and checks of the workers.
+ROUND = 5.0
+#: Seconds for which a lost database is waited for.
+DATABASE_PATIENCE = 300.0
+
+
+class CampaignStuck(AlpwError):
+    """Nothing of the campaign can run any more, and it has not ended; the message lists why."""
+
+
+@dataclass
+class Supervisor:
+    """Supervision of one campaign.
+
+    Attributes:
+        launchpad_file: absolute path of my_launchpad.yaml, which the workers read too.
+        campaign: its name.
+        directory: its folder.
+        resource: decides between local workers and the queue.
+        workers: most local workers at a time.
+        on_update: called with the summary about once a second.
+        on_trouble: called with one line when the database is lost or found again.
+    """
+
+    launchpad_file: Path
+    campaign: str
+    directory: Path
+    resource: Resource
+    workers: int
+    on_update: Callable[[CampaignSummary], None]
+    on_trouble: Callable[[str], None]
+    _locked_since: dict[Any, float] = field(default_factory=dict)
+
+    def watch(self) -> CampaignSummary:
+        """Supervise until the campaign ends.
+
+        Raises:
+            CampaignStuck: Fireworks fizzled for good and hold up the rest.
+            DatabaseError: the database stayed away for longer than five minutes.
+        """
+        launchpad = open_launchpad(self.launchpad_file)
+        next_round = 0.0
+        while True:
+            try:
+                summary = summarise(launchpad.db, self.campaign)
+                self.on_update(summary)
+                if summary.finished:
+                    return summary
+                if time.monotonic() >= next_round:
+                    self.tend(launchpad)
+                    next_round = time.monotonic() + ROUND
+            except PyMongoError as error:
+                launchpad = self._wait_for_database(error)
+            time.sleep(1.0)
+
+    def tend(self, launchpad: LaunchPad) -> None:
+        """One round: repair, then see that somebody works."""
+        queued = queue.uses_queue(self.resource)
+        alone = not queued and not worker.living(self.directory)
+        recovery.recover(launchpad, self.campaign, self._locked_since, alone=alone)
+        if queued:
+            queue.launch(launchpad, self.launchpad_file, self.campaign, self.directory, self.resource)
+            self._staff(launchpad, categories=queue.local_categories(self.resource), most=1)
+        else:
+            self._staff(launchpad, categories=[], most=self.workers)
+        if not recovery.active(launchpad, self.campaign):
+            self._check_stuck(launchpad)
+
+    def _staff(self, launchpad: LaunchPad, categories: list[str], most: int) -> None:
+        """Start workers for the work that there is, up to the bound."""
+        wanted = min(most, recovery.active(launchpad, self.campaign))
+        for _ in range(wanted - len(worker.living(self.directory))):
+            worker.spawn(self.launchpad_file, self.campaign, self.directory, categories)
+
+    def _check_stuck(self, launchpad: LaunchPad) -> None:
+        if summarise(launchpad.db, self.campaign).finished:
+            return
+        reasons = recovery.failure_reasons(launchpad, self.campaign)
+        if reasons:
+            lines = "\n".join(f"  {firework}: {reason}" for firework, reason in reasons.items())
+            raise CampaignStuck(f"campaign '{self.campaign}' cannot go on:\n{lines}")
+
+    def _wait_for_database(self, error: PyMongoError) -> LaunchPad:
+        first_line = str(error).splitlines()[0][:120]
+        self.on_trouble(f"database lost ({first_line}); the campaign goes on when it is back")
+        deadline = time.monotonic() + DATABASE_PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                launchpad = open_launchpad(self.launchpad_file)
+                self.on_trouble("database is back")
+                return launchpad
+            except DatabaseError:
+                time.sleep(2.0)
+        raise DatabaseError(f"the database stayed away for {DATABASE_PATIENCE:.0f} s: {first_line}")
+
+
+def default_workers(threads: int) -> int:
+    """Local workers that fit on this machine's cores."""
+    return max(1, len(os.sched_getaffinity(0)) // threads)

@@ -1,0 +1,164 @@
+"""A detached process on this machine that runs one campaign's Fireworks until the campaign ends.
+
+It is FireWorks' own ``rapidfire`` in a loop. A worker belongs to no terminal: Ctrl-C in the supervising
+command leaves it running. Its FWorker name carries host, pid and start time, so that work held by a worker
+that was killed can be told from work in progress.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+from fireworks import FWorker, LaunchPad
+from fireworks.core.rocket_launcher import rapidfire
+from pymongo.errors import PyMongoError
+
+from alpw.cluster import recovery
+from alpw.database import campaigns
+from alpw.database.launchpad import open_launchpad
+from alpw.database.owner import is_dead, process_identity
+from alpw.errors import DatabaseError
+
+logger = logging.getLogger(__name__)
+
+#: First part of the FWorker name of our own workers.
+WORKER_PREFIX = "alpw:"
+#: Seconds that a worker waits for the database to come back.
+DATABASE_PATIENCE = 600
+#: Seconds without anything to do after which a worker leaves a campaign that has not ended.
+IDLE_PATIENCE = 20
+
+
+def spawn(launchpad_file: Path, campaign: str, directory: Path, categories: Sequence[str] = ()) -> int:
+    """Start a detached worker and return its pid.
+
+    Args:
+        launchpad_file: absolute path of my_launchpad.yaml.
+        campaign: name of the campaign that it works for.
+        directory: the campaign's folder; launches and logs go below it.
+        categories: categories of Fireworks that it takes; none means all.
+    """
+    logs = directory / "workers"
+    logs.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "alpw.cluster.worker", str(launchpad_file), campaign, str(directory)]
+    with (logs / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*command, *categories],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=directory,
+            start_new_session=True,
+        )
+    # Written here and not by the worker, whose imports take seconds: the next look must find it.
+    (logs / f"{process.pid}.pid").write_text(process_identity(process.pid))
+    return process.pid
+
+
+def living(directory: Path) -> list[str]:
+    """Identities of the workers of this host that serve the campaign in a folder; forgets the dead."""
+    alive = []
+    for file in sorted((directory / "workers").glob("*.pid")):
+        identity = file.read_text()
+        if is_dead(identity):
+            file.unlink(missing_ok=True)
+        else:
+            alive.append(identity)
+    return alive
+
+
+def terminate(directory: Path, patience: float = 5.0) -> int:
+    """End the workers of the campaign in a folder, with the programs that they run; returns how many."""
+    processes = [psutil.Process(int(identity.split("/")[1])) for identity in living(directory)]
+    family = [child for process in processes for child in process.children(recursive=True)] + processes
+    for process in family:
+        if process.is_running():
+            process.terminate()
+    for process in psutil.wait_procs(family, timeout=patience)[1]:
+        process.kill()
+    return len(processes)
+
+
+def work(launchpad_file: Path, campaign: str, directory: Path, categories: Sequence[str]) -> None:
+    """Run the campaign's Fireworks until it ends, nothing is left to do, or the database is gone for good."""
+    launches = directory / "launches"
+    launches.mkdir(exist_ok=True)
+    fworker = FWorker(
+        name=WORKER_PREFIX + process_identity(),
+        category=list(categories) or "",
+        query={"spec.campaign": campaign},
+    )
+    launchpad = open_launchpad(launchpad_file)
+    idle_since = time.monotonic()
+    while _running(launchpad, campaign):
+        if launchpad.run_exists(fworker):
+            rapidfire(launchpad, fworker, m_dir=str(launches), sleep_time=1, strm_lvl="WARNING")
+            idle_since = time.monotonic()
+        elif time.monotonic() - idle_since > IDLE_PATIENCE and not recovery.active(launchpad, campaign):
+            logger.info("nothing is left to do for campaign %s", campaign)
+            return
+        else:
+            time.sleep(0.5)
+
+
+def _running(launchpad: LaunchPad, campaign: str) -> bool:
+    return campaigns.get(launchpad.db, campaign)["state"] == campaigns.CampaignState.RUNNING.value
+
+
+def _wait_for_database(launchpad_file: Path) -> bool:
+    deadline = time.monotonic() + DATABASE_PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            open_launchpad(launchpad_file)
+            return True
+        except DatabaseError:
+            time.sleep(2)
+    return False
+
+
+def _log_to_stderr() -> None:
+    """Our own messages with time and pid; FireWorks' loggers write theirs themselves."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(levelname)s %(message)s"))
+    ours = logging.getLogger("alpw")
+    ours.addHandler(handler)
+    ours.setLevel("INFO")
+    # It reports each correction as an error; corrections are stored with the label.
+    logging.getLogger("custodian.custodian").setLevel("CRITICAL")
+
+
+def main() -> int:
+    """Entry point of ``python -m alpw.cluster.worker``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("launchpad_file", type=Path)
+    parser.add_argument("campaign")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("categories", nargs="*")
+    arguments = parser.parse_args()
+    _log_to_stderr()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    pid_file = arguments.directory / "workers" / f"{os.getpid()}.pid"
+    try:
+        work(arguments.launchpad_file, arguments.campaign, arguments.directory, arguments.categories)
+    except (PyMongoError, DatabaseError) as error:
+        # The Firework in hand is lost to this process. A successor under a new identity lets the recovery
+        # see that, which going on in the same process would hide.
+        logger.warning("database lost: %s", error)
+        if not _wait_for_database(arguments.launchpad_file):
+            return 1
+        spawn(arguments.launchpad_file, arguments.campaign, arguments.directory, arguments.categories)
+    finally:
+        pid_file.unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,18 @@
+"""Molecular dynamics with LAMMPS, driven by a committee of models that watches itself."""
+
+from alpw.codes.lammps.exploration import explore
+from alpw.codes.lammps.inputs import Ensemble, ExplorationTask, Limits
+from alpw.codes.lammps.library import available
+from alpw.codes.lammps.outputs import End, EndReason, ExplorationResult, read_result
+
+__all__ = [
+    "End",
+    "EndReason",
+    "Ensemble",
+    "ExplorationResult",
+    "ExplorationTask",
+    "Limits",
+    "available",
+    "explore",
+    "read_result",
+]

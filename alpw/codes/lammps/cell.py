@@ -1,0 +1,79 @@
+"""Between the user's cell and LAMMPS's box.
+
+LAMMPS wants the first box vector along x, the second in the xy plane and small tilts. The user's cell may
+point anywhere, be left-handed, or be strongly skewed, and must come back as it was given. With row vectors,
+
+    box = lattice @ cell @ rotation          r_box = r @ rotation
+
+========  ===============================================================================================
+symbol    meaning
+========  ===============================================================================================
+cell      ``(3, 3)`` in the user's orientation, rows are cell vectors, Å
+box       ``(3, 3)`` lower triangular, what LAMMPS integrates, Å
+rotation  ``(3, 3)`` orthogonal, constant; improper for a left-handed cell, which no energy can notice
+lattice   ``(3, 3)`` integer, determinant 1: which lattice vectors LAMMPS uses. It changes when LAMMPS flips a
+          box that has sheared too far
+========  ===============================================================================================
+
+Under NPT LAMMPS keeps its box lower triangular, so the rotation stays constant and frames hang together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ase.calculators.lammps import Prism
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+
+class LammpsCell:
+    """Follows one simulation box, and unwraps its atoms.
+
+    Args:
+        cell: ``(3, 3)`` in Å, rows are cell vectors.
+        pbc: ``(3,)`` periodicity along the cell vectors.
+        positions: ``(n_atoms, 3)`` in Å at the start; atoms are followed from here, through any wrapping.
+    """
+
+    def __init__(self, cell: Matrix, pbc: NDArray[np.bool_], positions: Matrix) -> None:
+        prism = Prism(np.asarray(cell), pbc, reduce_cell=True)
+        self.rotation: Matrix = prism.rot_mat
+        self.pbc = np.asarray(pbc, dtype=bool)
+        self.resume(np.tril(prism.lammps_cell), np.array(cell, dtype=float), positions)
+
+    def resume(self, box: Matrix, cell: Matrix, positions: Matrix) -> None:
+        """Go on from a frame saved earlier: LAMMPS's box of that step, its cell and its positions."""
+        self.box, self.cell = box, cell
+        self._lattice = np.rint(box @ np.linalg.inv(cell @ self.rotation))
+        self._scaled = np.linalg.solve(cell.T, positions.T).T
+
+    def follow(self, box: Matrix) -> None:
+        """Take over the box of the present step; a flip shows as an integer change of basis."""
+        if np.array_equal(box, self.box):
+            return
+        self._lattice = np.rint(box @ np.linalg.inv(self.box)) @ self._lattice
+        self.box = box
+        self.cell = np.linalg.solve(self._lattice, box) @ self.rotation.T
+
+    def unwrap(self, in_box: Matrix) -> Matrix:
+        """Continuous positions in the user's orientation.
+
+        Each atom is put at the periodic image nearest to where it last was in fractional coordinates, so that
+        LAMMPS's wrapping, which happens whenever it re-neighbours, cannot be seen.
+
+        Args:
+            in_box: ``(n_atoms, 3)`` in Å relative to the box's origin, box orientation.
+        """
+        scaled = np.linalg.solve(self.cell.T, (in_box @ self.rotation.T).T).T
+        images = np.where(self.pbc, np.rint(self._scaled - scaled), 0.0)
+        self._scaled = scaled + images
+        return in_box @ self.rotation.T + images @ self.cell
+
+    def vectors_to_box(self, vectors: Matrix) -> Matrix:
+        """Forces or positions, ``(n, 3)``, turned into the box orientation."""
+        return vectors @ self.rotation
+
+    def tensor_to_box(self, tensor: Matrix) -> Matrix:
+        """A virial, ``(3, 3)``, turned into the box orientation."""
+        return self.rotation.T @ tensor @ self.rotation

@@ -1,0 +1,322 @@
+"""Molecular dynamics: LAMMPS integrates, the models give the forces, in one process.
+
+At every step LAMMPS calls back with its wrapped positions. They are unwrapped, turned into the user's
+orientation, judged and handed to the driving model; forces, energy and virial go back turned into LAMMPS's.
+The integrator runs in pieces of one stride. Between two pieces the frame is judged again, the other members
+of the committee are asked about it, and it is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+
+from alpw.codes.lammps.cell import LammpsCell
+from alpw.codes.lammps.checks import StepCheck, TrajectoryEnded, kinetic_temperature, require_finite
+from alpw.codes.lammps.inputs import (
+    FORCE_FIX,
+    ExplorationTask,
+    bare,
+    dynamics_commands,
+    force_commands,
+    system_commands,
+    velocity_command,
+)
+from alpw.codes.lammps.library import open_lammps
+from alpw.codes.lammps.outputs import (
+    LAMMPS_MESSAGES,
+    RESTART_STEM,
+    End,
+    EndReason,
+    TrajectoryWriter,
+    restart_steps,
+)
+from alpw.errors import InputError
+from alpw.uncertainty.committee import committee_deviation, force_deviation
+
+logger = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+
+_VOIGT = ((0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2))
+"""Rows and columns of xx, yy, zz, xy, xz, yz, the order in which LAMMPS takes a virial."""
+
+
+class Forces(Protocol):
+    """What a model says about one structure."""
+
+    @property
+    def energy(self) -> float:
+        """eV."""
+
+    @property
+    def forces(self) -> Array:
+        """``(n_atoms, 3)`` in eV/Å."""
+
+    @property
+    def virial(self) -> Array:
+        """``(3, 3)`` in eV, positive under compression."""
+
+
+class ForceModel(Protocol):
+    """Anything that gives energy, forces and virial; `alpw.potential.DeepPotential` does."""
+
+    def predict(self, atoms: Atoms) -> Forces:
+        """Energy, forces and virial of a structure whose positions may lie outside its cell."""
+
+
+class _ModelFix:
+    """The other end of LAMMPS's ``fix external``: one call per step.
+
+    An exception must not cross into C++, where it would be lost and the run would go on without forces. It is
+    kept in ``failure``, LAMMPS is told to stop, and `_Run.command` raises it.
+
+    Attributes:
+        atoms: the structure of the present step, unwrapped, in the user's orientation.
+        step: the present step.
+        last: what the driving model said about it.
+        failure: why LAMMPS was told to stop.
+    """
+
+    last: Forces
+
+    def __init__(
+        self,
+        lammps: Any,
+        model: ForceModel,
+        atoms: Atoms,
+        cell: LammpsCell,
+        check: StepCheck,
+        deadline: float,
+    ) -> None:
+        self._lammps, self._model, self._cell, self._check = lammps, model, cell, check
+        self._deadline = deadline
+        self._masses = atoms.get_masses()
+        self.atoms = atoms
+        self.step = 0
+        self.failure: BaseException | None = None
+
+    def __call__(self, _: Any, step: int, n_local: int, tags: Any, x: Array, forces: Array) -> None:
+        forces[:] = 0.0
+        if self.failure is not None:
+            return
+        self.step = step
+        try:
+            self._evaluate(n_local, np.asarray(tags[:n_local]) - 1, x[:n_local], forces)
+        except BaseException as failure:  # noqa: BLE001  raised again outside of C++
+            self.failure = failure
+            self._lammps.force_timeout()
+
+    def _evaluate(self, n_local: int, order: NDArray[np.int64], x: Array, forces: Array) -> None:
+        if time.monotonic() > self._deadline:
+            raise TrajectoryEnded(EndReason.TIMEOUT, "time limit reached")
+        if n_local != len(self.atoms):
+            raise TrajectoryEnded(EndReason.LOST_ATOMS, f"{n_local} of {len(self.atoms)} atoms left")
+        origin, box = read_box(self._lammps)
+        require_finite("positions or box", x, box)
+        in_box, velocities = np.empty_like(x), np.empty_like(x)
+        in_box[order] = x - origin
+        velocities[order] = self._lammps.numpy.extract_atom("v")[:n_local]
+        self._cell.follow(box)
+        self.atoms.positions = self._cell.unwrap(in_box)
+        self.atoms.cell[:] = self._cell.cell
+        self._check.temperature(kinetic_temperature(velocities, self._masses))
+        self._check.volume(self.atoms.get_volume())
+        self._check.distances(self.atoms)
+        self.last = self._model.predict(self.atoms)
+        require_finite("energy, forces or virial", self.last.energy, self.last.forces, self.last.virial)
+        self._check.forces(self.last.forces)
+        forces[:n_local] = self._cell.vectors_to_box(self.last.forces)[order]
+        virial = self._cell.tensor_to_box(self.last.virial)[_VOIGT]
+        self._lammps.fix_external_set_energy_global(FORCE_FIX, self.last.energy)
+        self._lammps.fix_external_set_virial_global(FORCE_FIX, virial.tolist())
+
+
+def read_box(lammps: Any) -> tuple[Array, Array]:
+    """Origin ``(3,)`` and lower triangular box ``(3, 3)`` of a LAMMPS instance, Å."""
+    low, high, xy, yz, xz, *_ = lammps.extract_box()
+    lx, ly, lz = np.subtract(high, low)
+    return np.array(low), np.array([[lx, 0.0, 0.0], [xy, ly, 0.0], [xz, yz, lz]])
+
+
+def deviation_columns(members: Sequence[Forces]) -> dict[str, Any]:
+    """Committee columns of a frame; not-a-number for a single model, whose deviation does not exist."""
+    if len(members) < 2:
+        return {
+            "max_f": np.nan,
+            "mean_f": np.nan,
+            "min_f": np.nan,
+            "energy_deviation": np.nan,
+            "worst_atom": -1,
+        }
+    forces = np.array([member.forces for member in members])
+    deviation = committee_deviation(np.array([member.energy for member in members]), forces)
+    return {
+        "max_f": deviation.max_f,
+        "mean_f": deviation.mean_f,
+        "min_f": deviation.min_f,
+        "energy_deviation": deviation.energy,
+        "worst_atom": int(np.argmax(force_deviation(forces))),
+    }
+
+
+class _Run:
+    """One trajectory in one LAMMPS instance."""
+
+    def __init__(
+        self, task: ExplorationTask, models: Sequence[ForceModel], directory: Path, deadline: float
+    ) -> None:
+        self._task, self._models, self._directory = task, models, directory
+        atoms = bare(task.atoms)
+        self._cell = LammpsCell(atoms.cell.array, atoms.pbc, atoms.positions)
+        self._check = StepCheck(atoms, task.limits, task.temperature)
+        self._lammps = open_lammps(("-screen", "none", "-log", str(directory / "log.lammps")))
+        self._fix = _ModelFix(self._lammps, models[0], atoms, self._cell, self._check, deadline)
+        self._setup = True
+
+    @property
+    def step(self) -> int:
+        """Step that the dynamics has reached."""
+        return self._fix.step
+
+    def integrate(self, writer: TrajectoryWriter) -> None:
+        """To the last step, from the start or from the last frame that ``writer`` found.
+
+        Raises:
+            TrajectoryEnded: a step crossed a limit.
+        """
+        self._prepare(writer)
+        self._advance(0)
+        while True:
+            if self.step == writer.n_frames * self._task.stride:
+                self._save_frame(writer)
+            if self.step >= self._task.n_steps:
+                return
+            self._advance(min(self._task.stride, self._task.n_steps - self.step))
+
+    def close(self) -> None:
+        """Free LAMMPS."""
+        self._lammps.close()
+
+    def _prepare(self, writer: TrajectoryWriter) -> None:
+        """Box, atoms, velocities, forces and integrator."""
+        last = writer.last
+        logger.info("%s", "from the start" if last is None else f"going on from step {last['step']}")
+        if last is None:
+            self._create_atoms()
+        else:
+            self._command(f'read_restart "{self._directory / RESTART_STEM}{last["step"]}"')
+            self._cell.resume(read_box(self._lammps)[1], last["cell"], last["positions"])
+        for command in (*force_commands(), *dynamics_commands(self._task)):
+            self._command(command)
+        if last is None:
+            self._command(velocity_command(self._task))
+        self._lammps.set_fix_external_callback(FORCE_FIX, self._fix, None)
+
+    def _create_atoms(self) -> None:
+        atoms = self._fix.atoms
+        masses, types = np.unique(atoms.get_masses(), return_inverse=True)
+        for command in system_commands(self._cell.box, atoms.pbc, len(masses)):
+            self._command(command)
+        for kind, mass in enumerate(masses.tolist(), start=1):
+            self._command(f"mass {kind} {mass!r}")
+        n_atoms = len(atoms)
+        positions = self._cell.vectors_to_box(atoms.positions).ravel().tolist()
+        created = self._lammps.create_atoms(
+            n_atoms, list(range(1, n_atoms + 1)), (types + 1).tolist(), positions
+        )
+        if created != n_atoms:
+            raise InputError(
+                f"{n_atoms - created} of {n_atoms} atoms lie outside the cell in a direction without "
+                "periodicity; centre the structure in its cell",
+                key="atoms",
+            )
+
+    def _advance(self, steps: int) -> None:
+        """Integrate; at the start and after a restart file was written, evaluate the forces anew first."""
+        self._command(f"run {steps} pre {'yes' if self._setup else 'no'} post no")
+        self._setup = False
+
+    def _save_frame(self, writer: TrajectoryWriter) -> None:
+        thermo = self._lammps.last_thermo()
+        self._check.temperature(thermo["Temp"])
+        require_finite("pressure", thermo["Press"])
+        members = [self._fix.last, *(model.predict(self._fix.atoms) for model in self._models[1:])]
+        for index, member in enumerate(members):
+            require_finite(f"energy or forces of model {index}", member.energy, member.forces)
+        writer.append(
+            self.step,
+            self._cell.cell,
+            self._fix.atoms.positions,
+            temperature=thermo["Temp"],
+            potential_energy=self._fix.last.energy,
+            pressure=thermo["Press"],
+            **deviation_columns(members),
+        )
+        every = self._task.restart_stride // self._task.stride
+        if every and writer.n_frames > 1 and (writer.n_frames - 1) % every == 0:
+            self._write_restart()
+
+    def _write_restart(self) -> None:
+        """Replace the restart file in one piece, so that a kill at any time leaves a whole one."""
+        older = restart_steps(self._directory)
+        partial = self._directory / (RESTART_STEM + "tmp")
+        self._command(f'write_restart "{partial}"')
+        partial.rename(self._directory / f"{RESTART_STEM}{self.step}")
+        for step in older:
+            (self._directory / f"{RESTART_STEM}{step}").unlink()
+        self._setup = True
+
+    def _command(self, command: str) -> None:
+        try:
+            self._lammps.command(command)
+        except Exception as error:
+            # LAMMPS's own errors arrive as plain Exception; anything else is ours.
+            reason = next((reason for words, reason in LAMMPS_MESSAGES if words in str(error)), None)
+            raise TrajectoryEnded(reason or EndReason.LAMMPS_ERROR, " ".join(str(error).split())) from error
+        if self._fix.failure is not None:
+            raise self._fix.failure
+
+
+def integrate(
+    task: ExplorationTask, models: Sequence[ForceModel], directory: Path, *, timeout: float | None = None
+) -> End:
+    """Run one trajectory in this process; frames appear in ``directory`` as they are made.
+
+    A restart file found there is gone on from.
+
+    Args:
+        task: what to explore; its model files are not read.
+        models: the driving model and the other members of the committee.
+        directory: an existing folder.
+        timeout: s, after which the trajectory ends at the next step.
+
+    Returns:
+        How it ended, also recorded in ``directory``.
+
+    Raises:
+        InputError: atoms outside the cell in a direction without periodicity.
+        CalculationError: LAMMPS cannot be loaded.
+    """
+    started = time.monotonic()
+    deadline = np.inf if timeout is None else started + timeout
+    run = _Run(task, models, directory, deadline)
+    try:
+        with TrajectoryWriter(directory, len(task.atoms), task.stride) as writer:
+            run.integrate(writer)
+        reason, message = EndReason.COMPLETED, f"all {task.n_steps} steps done"
+    except TrajectoryEnded as ended:
+        reason, message = ended.reason, f"step {run.step}: {ended}"
+    finally:
+        run.close()
+    end = End(reason, message, run.step, time.monotonic() - started)
+    end.write(directory)
+    logger.info("%s: %s (%s)", directory, end.reason.value, end.message)
+    return end

@@ -1,0 +1,81 @@
+"""Explore: one trajectory in its own process, under custodian, read back whatever happened to it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from custodian.custodian import Custodian, CustodianError
+
+from alpw.codes.handlers import DeadlineHandler, tail
+from alpw.codes.lammps.handlers import FAULT, InterruptedHandler
+from alpw.codes.lammps.inputs import ExplorationTask
+from alpw.codes.lammps.jobs import LammpsJob
+from alpw.codes.lammps.outputs import (
+    END_FILE,
+    FRAMES_FILE,
+    RESTART_STEM,
+    TABLE_FILE,
+    TASK_FILE,
+    End,
+    EndReason,
+    ExplorationResult,
+    read_result,
+)
+from alpw.codes.process import run_custodian
+from alpw.errors import CalculationError, FailureKind
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 60.0
+"""After its time limit a trajectory has this long to end itself before its process is stopped."""
+
+_OUTPUTS = (END_FILE, FRAMES_FILE, TABLE_FILE, RESTART_STEM + "*", Custodian.LOG_FILE)
+
+
+def explore(
+    task: ExplorationTask, directory: str | Path, *, command: str | None = None, timeout: float | None = None
+) -> ExplorationResult:
+    """Run one trajectory and return its valid prefix.
+
+    Args:
+        task: what to explore.
+        directory: where to run; created if missing, an earlier trajectory in it is removed.
+        command: how to start ``python -m alpw.codes.lammps.run`` on this machine, such as
+            ``srun -n 1 python -m alpw.codes.lammps.run``; None for this interpreter. One MPI rank.
+        timeout: wall time in s, after which the trajectory ends with the frames it has.
+
+    Raises:
+        CalculationError: no end was recorded: the input is at fault, or the process was killed three times.
+            Frames saved until then are still there for `read_result`.
+    """
+    folder = Path(directory).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (path for pattern in _OUTPUTS for path in folder.glob(pattern)):
+        path.unlink()
+    task.write(folder / TASK_FILE)
+    job = LammpsJob(command, timeout, task.threads)
+    deadline = [] if timeout is None else [DeadlineHandler(timeout + GRACE_SECONDS)]
+    started = time.monotonic()
+    try:
+        run_custodian(job, folder, [*deadline, InterruptedHandler()])
+    except CustodianError as error:
+        if not any(handler.check() for handler in deadline):
+            raise _failure(error, folder, job.returncode) from error
+        frames = len(read_result(folder))
+        steps = max(frames - 1, 0) * task.stride
+        message = f"time limit of {timeout:g} s reached, and the process did not end itself"
+        End(EndReason.TIMEOUT, message, steps, time.monotonic() - started).write(folder)
+    return read_result(folder)
+
+
+def _failure(error: CustodianError, folder: Path, status: int | None) -> CalculationError:
+    text = tail(folder / "job.err")
+    if FAULT in text:
+        message, kind = text.rpartition(FAULT)[2].splitlines()[0], FailureKind.INPUT
+    else:
+        how = f"killed by signal {-status}" if status and status < 0 else f"exit status {status}"
+        last = text.strip().splitlines()[-1:] or [str(error)]
+        message, kind = f"{how}: {last[0]}; {len(read_result(folder))} frames are saved", FailureKind.CRASH
+    return CalculationError(message, kind, folder)

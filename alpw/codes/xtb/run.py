@@ -1,0 +1,86 @@
+"""``python -m alpw.codes.xtb.run``: one tight-binding single point, ``xtb.json`` to ``result.json``.
+
+A process of its own, so that a crash or a hang inside the library cannot take the worker with it. It imports
+NumPy, ASE's units and tblite, nothing else: start-up is a noticeable part of a one-second label.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.units import Bohr, Hartree, kB
+from tblite import library
+from tblite.exceptions import TBLiteRuntimeError, TBLiteValueError
+from tblite.interface import Calculator
+
+INPUT, RESULT = "xtb.json", "result.json"
+
+_ITERATION = re.compile(r"\s*(\d+)\s+-?\d+\.\d+\s+-?\d\.\d+E")
+
+
+def single_point(structure: dict[str, Any], theory: dict[str, Any], scf: dict[str, Any]) -> dict[str, Any]:
+    """Energy, forces and virial of one structure.
+
+    Args:
+        structure: ``numbers``, ``positions`` (n, 3) in Å, ``cell`` (3, 3) in Å, ``pbc``.
+        theory: ``method``, ``electronic_temperature`` in K, ``accuracy`` (tblite's, 1 is its default).
+        scf: numerical path: ``max_iterations``, ``mixer_damping``.
+
+    Returns:
+        ``energy`` eV, ``forces`` eV/Å, ``virial`` eV (None if not periodic), ``iterations``.
+
+    Raises:
+        TBLiteRuntimeError: SCF not converged, or an unusable geometry.
+        TBLiteValueError: inconsistent arrays.
+    """
+    iterations = [0]
+
+    def listen(line: str) -> None:
+        sys.stdout.write(line + "\n")
+        if match := _ITERATION.match(line):
+            iterations.append(int(match[1]))
+
+    periodic = any(structure["pbc"])
+    calculator = Calculator(
+        theory["method"],
+        np.array(structure["numbers"]),
+        np.array(structure["positions"]) / Bohr,
+        lattice=np.array(structure["cell"]) / Bohr if periodic else None,
+        periodic=np.array(structure["pbc"]) if periodic else None,
+        color=False,
+        logger=listen,
+    )
+    calculator.set("accuracy", theory["accuracy"])
+    calculator.set("temperature", theory["electronic_temperature"] * kB / Hartree)
+    calculator.set("max-iter", scf["max_iterations"])
+    calculator.set("mixer-damping", scf["mixer_damping"])
+    result = calculator.singlepoint()
+    return {
+        "energy": float(result["energy"]) * Hartree,
+        "forces": (-result["gradient"] * Hartree / Bohr).tolist(),
+        "virial": (-result["virial"] * Hartree).tolist() if periodic else None,
+        "iterations": max(iterations),
+    }
+
+
+def main() -> int:
+    """Run in the current directory; the exit status is 1 if there is no label."""
+    task = json.loads(Path(INPUT).read_text())
+    record = {**task, "tblite": ".".join(map(str, library.get_version())), "error": None}
+    try:
+        record |= single_point(task["structure"], task["theory"], task["scf"])
+    except (TBLiteRuntimeError, TBLiteValueError) as error:
+        record["error"] = str(error)
+    partial = Path(RESULT + ".part")
+    partial.write_text(json.dumps(record))
+    partial.replace(RESULT)
+    return int(record["error"] is not None)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

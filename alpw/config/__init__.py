@@ -1,0 +1,35 @@
+"""The input files of ALPW: param.json and resource.json.
+
+>>> from alpw.config import load_param
+>>> load_param("param.json").strategy.model_num  # doctest: +SKIP
+4
+"""
+
+from alpw.config.explore import Explore, MdJob, SysConfig
+from alpw.config.load import InputErrors, inputs_hash, load_inputs, load_param, load_resource
+from alpw.config.param import Dft, Initial, Param, Strategy
+from alpw.config.resource import Resource, ResourceBlock
+from alpw.config.schema import json_schema
+from alpw.config.train import Descriptor, FittingNet, Optimizer, Train
+
+__all__ = [
+    "Descriptor",
+    "Dft",
+    "Explore",
+    "FittingNet",
+    "Initial",
+    "InputErrors",
+    "MdJob",
+    "Optimizer",
+    "Param",
+    "Resource",
+    "ResourceBlock",
+    "Strategy",
+    "SysConfig",
+    "Train",
+    "inputs_hash",
+    "json_schema",
+    "load_inputs",
+    "load_param",
+    "load_resource",
+]

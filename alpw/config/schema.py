@@ -1,0 +1,41 @@
+"""JSON schema of the input files, for editors that complete and check keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alpw.config.param import Param
+from alpw.config.resource import Resource
+from alpw.config.section import Section
+from alpw.config.vocabulary import SPELLINGS
+
+FILES: dict[str, type[Param] | type[Resource]] = {"param": Param, "resource": Resource}
+
+
+def json_schema(file: str = "param") -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of ``"param"`` or ``"resource"``.
+
+    A schema cannot say that keys are case-insensitive, nor see files; reading the file checks more.
+    """
+    schema = FILES[file].model_json_schema()
+    models = {model.section: model.__name__ for model in Section.__subclasses__()}
+    for section, spellings in SPELLINGS.items():
+        block = schema.get("$defs", {}).get(models.get(section, ""))
+        if block:
+            for other, key in spellings.items():
+                block["properties"][other] = block["properties"][key]
+            block["required"] = [key for key in block.get("required", []) if key not in spellings.values()]
+    for block in (schema, *schema.get("$defs", {}).values()):
+        block["patternProperties"] = {"^_": {}}
+        block["properties"] = {key: _scalar_or_list(value) for key, value in block["properties"].items()}
+    return schema
+
+
+def _scalar_or_list(value: dict[str, Any]) -> dict[str, Any]:
+    """A list that may also be written as its only entry."""
+    if value.get("type") != "array":
+        return value
+    described: dict[str, Any] = {
+        key: value[key] for key in ("description", "default", "unit") if key in value
+    }
+    return {**described, "anyOf": [value, value["items"]]}

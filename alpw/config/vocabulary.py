@@ -1,0 +1,274 @@
+"""The vocabulary of AL-PWMLFF (PWact) that ALPW understands, as tables.
+
+Users arrive with the predecessor's input files. Each of its keys is in one of four places: a field of the
+models in this package, another spelling of one (``SPELLINGS``), a key without effect here (``NO_EFFECT``,
+reported as a note), or a feature that this version does not have (``NOT_AVAILABLE`` and
+``CHOICES_NOT_AVAILABLE``, an error). All tables are indexed by section, the dotted path of the block without
+list indices, in lower case.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Absent(NamedTuple):
+    """A feature of the predecessor that this version does not have."""
+
+    advice: str
+    """what to do instead"""
+    harmless: tuple[Any, ...] = ()
+    """values that ask for nothing, such as ``false``"""
+
+
+SPELLINGS: dict[str, dict[str, str]] = {
+    "strategy": {
+        "lower_model_deiv_f": "lower_model_devi_f",
+        "upper_model_deiv_f": "upper_model_devi_f",
+    },
+    "train.descriptor": {
+        "rmax": "rcut",
+        "rmin": "rcut_smth",
+        "m2": "axis_neuron",
+        "network_size": "neuron",
+    },
+    "train.fitting_net": {"network_size": "neuron"},
+}
+"""section -> {other spelling: field}"""
+
+HOISTED: dict[str, tuple[str, ...]] = {"train": ("model",)}
+"""section -> blocks whose content belongs one level up: ``train.model.descriptor`` is ``train.descriptor``"""
+
+ENSEMBLES: dict[str, str] = {
+    "nve": "nve",
+    "nvt": "nvt",
+    "npt": "npt-iso",
+    "npt-i": "npt-iso",
+    "npt-iso": "npt-iso",
+    "npt-a": "npt-aniso",
+    "npt-aniso": "npt-aniso",
+    "npt-t": "npt-tri",
+    "npt-tri": "npt-tri",
+}
+"""name in the input -> how the pressure acts on the cell"""
+
+_INIT_BULK = "it belongs to init_bulk; describe the first data set in 'initial' instead"
+_KEPT = "everything that a campaign makes is kept in its database"
+_KALMAN = "only the LKF and GKF optimizers use it"
+_FEATURE_NETS = "only the NN, LINEAR and NEP models use it"
+_FILES = "models and data live in the database, not in files of that name"
+_ONE_PROCESS = "each model is trained by one process"
+_NO_ATOMIC_ENERGY = "atomic energies are not trained"
+_ALL_NEIGHBOURS = "all neighbours within the cutoff are always counted"
+_DECAY = "the learning rate decays exponentially to stop_lr over the whole training"
+
+NO_EFFECT: dict[str, dict[str, str]] = {
+    "": {
+        "record_file": "the progress of a campaign is kept in its database",
+        "reserve_work": _KEPT,
+        "reserve_md_traj": _KEPT,
+        "reserve_scf_files": _KEPT,
+        "reserve_feature": _KEPT,
+        "data_format": "extxyz and PWdata are recognised by their content",
+        "interval": "all frames are used, as in the predecessor",
+    },
+    "strategy": {
+        "md_type": "there is one LAMMPS coupling",
+        "lmps_tolerance": "a trajectory that breaks off always keeps its valid frames",
+        "compress_order": "models are not compressed",
+        "compress_dx": "models are not compressed",
+        "kpu_lower": "the committee uses lower_model_devi_f",
+        "kpu_upper": "the committee uses upper_model_devi_f",
+        "base_kpu_max_images": "the predecessor ignores it too",
+        "base_kpu_mvm_ratio": "the predecessor ignores it too",
+        "direct_script": "only 'direct' uses it",
+    },
+    "explore.md_jobs": {"mass": "atomic masses are the standard ones"},
+    "train": {
+        "max_neigh_num": _ALL_NEIGHBOURS,
+        "recover_train": "an interrupted training is repeated from its seed",
+        "data_shuffle": "training frames are always shuffled, by the seed",
+        "valid_shuffle": "the order of validation frames changes nothing",
+        "train_valid_ratio": "validation frames are set by valid_data and strategy.validation_frames",
+        "chunk_size": "it changed only the predecessor's intermediate files",
+        "format": "extxyz and PWdata are recognised by their content",
+        "model_num": "the size of the committee is strategy.model_num",
+        "workers": _ONE_PROCESS,
+        "hvd": _ONE_PROCESS,
+        "world_size": _ONE_PROCESS,
+        "rank": _ONE_PROCESS,
+        "dist_url": _ONE_PROCESS,
+        "gpu": _ONE_PROCESS,
+        "dist_backend": _ONE_PROCESS,
+        "distributed": _ONE_PROCESS,
+        "master_addr": _ONE_PROCESS,
+        "master_port": _ONE_PROCESS,
+        "reduce_loss": _ONE_PROCESS,
+        "multiprocessing_distributed": _ONE_PROCESS,
+        "batch_max_types": _FEATURE_NETS,
+        "save_step": _FILES,
+        "max_save_num": _FILES,
+        "profiling": "the predecessor ignores it too",
+        "is_dfeat_sparse": _FEATURE_NETS,
+        "reserve_work_dir": _KEPT,
+        "reserve_feature": _KEPT,
+        "work_dir": _FILES,
+        "model_name": _FILES,
+        "model_store_dir": _FILES,
+        "forcefield_name": _FILES,
+        "forcefield_dir": _FILES,
+        "test_dir_name": _FILES,
+        "trainsetdir": _FILES,
+        "save_p_matrix": _KALMAN,
+        "e_tolerance": "frames are checked when they are read",
+        "alive_atomic_energy": _NO_ATOMIC_ENERGY,
+    },
+    "train.descriptor": {
+        "bias": "the embedding nets always have a bias",
+    },
+    "train.fitting_net": {
+        "bias": "the fitting net always has a bias",
+    },
+    "train.optimizer": {
+        "print_freq": "every epoch is recorded",
+        "start_epoch": "training starts at epoch 1",
+        "reset_epoch": "training starts at epoch 1",
+        "stop_step": _DECAY,
+        "decay_step": _DECAY,
+        "momentum": "only the predecessor's SGD uses it",
+        "weight_decay": "only the predecessor's SGD uses it",
+        "gamma": "only the predecessor's NN models use it",
+        "step": "only the predecessor's NN models use it",
+        "scheduler": "only the predecessor's NN models use it",
+        "scaling_method": _ONE_PROCESS,
+        "kalman_lambda": _KALMAN,
+        "kalman_nue": _KALMAN,
+        "block_size": _KALMAN,
+        "nselect": _KALMAN,
+        "groupsize": _KALMAN,
+        "p0_weight": _KALMAN,
+        "pre_fac_force": _KALMAN,
+        "pre_fac_etot": _KALMAN,
+        "pre_fac_ei": _KALMAN,
+        "pre_fac_virial": _KALMAN,
+        "pre_fac_egroup": _KALMAN,
+        "start_pre_fac_ei": _NO_ATOMIC_ENERGY,
+        "end_pre_fac_ei": _NO_ATOMIC_ENERGY,
+        "start_pre_fac_egroup": _NO_ATOMIC_ENERGY,
+        "end_pre_fac_egroup": _NO_ATOMIC_ENERGY,
+    },
+    "resource": dict.fromkeys(
+        ("direct", "scf", "relax", "aimd", "kpu"), "`run` uses the blocks train, explore and dft"
+    ),
+    "resource.block": {"task_run_num": "the predecessor ignores it too"},
+}
+"""section -> {key that is accepted: why it changes nothing}"""
+
+_SCRATCH = "each model is trained from scratch in every iteration"
+_ONE_NET = "give 'descriptor', 'fitting_net' and 'optimizer' here"
+_TRAIN_DATA = "give training sets in init_data and validation sets in valid_data"
+_NO_TEMPLATE = "use ensemble, temps, press, nsteps in explore.md_jobs"
+_DP = "the model is 'DP'"
+_ADAM = "the optimizer is 'ADAM' with its learning rate decaying to stop_lr"
+
+NOT_AVAILABLE: dict[str, dict[str, Absent]] = {
+    "": {
+        "init_data_only_pretrain": Absent(_SCRATCH, (False,)),
+        "use_pre_model": Absent(_SCRATCH, (False,)),
+        "init_model_list": Absent(_SCRATCH, ([], None)),
+        **{
+            key: Absent(_INIT_BULK)
+            for key in (
+                "sys_configs",
+                "sys_config_prefix",
+                "relax_input",
+                "aimd_input",
+                "scf_input",
+                "bigmodel_input",
+                "direct_input",
+                "scf_style",
+                "scf_pseudo",
+                "scf_max_num",
+                "train_valid_ratio",
+                "data_shuffle",
+            )
+        },
+        **{
+            key: Absent("it belongs into the block 'dft'")
+            for key in ("dft_style", "pseudo", "in_skf", "basis_set_file", "potential_file", "gaussian_param")
+        },
+    },
+    "strategy": {
+        "compress": Absent("remove it: models are not compressed", (False,)),
+        "direct": Absent("remove it: candidates are chosen by their deviation", (False,)),
+    },
+    "explore": {"lmps_prefix": Absent(_NO_TEMPLATE), "lmps_in": Absent(_NO_TEMPLATE)},
+    "explore.md_jobs": {"lmps_in_idx": Absent(_NO_TEMPLATE)},
+    "dft": {"bigmodel_script": Absent("label with dft_style 'xtb' or 'cp2k'")},
+    "train": {
+        "train_input_file": Absent(_ONE_NET),
+        "type_embedding": Absent(
+            f"remove it: {_DP} with one embedding net per pair of elements", (False, None)
+        ),
+        "feature_type": Absent(f"remove it: {_DP}"),
+        "nep_in_file": Absent(f"remove it: {_DP}"),
+        "nep_txt_file": Absent(f"remove it: {_DP}"),
+        "model_load_file": Absent(_SCRATCH, (None, "")),
+        "raw_files": Absent(_TRAIN_DATA, ([],)),
+        "datasets_path": Absent(_TRAIN_DATA, ([],)),
+        "train_data": Absent(_TRAIN_DATA, ([],)),
+        "valid_data": Absent(_TRAIN_DATA, ([],)),
+        "test_data": Absent(_TRAIN_DATA, ([],)),
+        "train_feature_path": Absent(_TRAIN_DATA, ([],)),
+        "valid_feature_path": Absent(_TRAIN_DATA, ([],)),
+        "test_feature_path": Absent(_TRAIN_DATA, ([],)),
+    },
+    "train.descriptor": {
+        "type_embedding": Absent("remove it: there is one embedding net per pair of elements", (False, None)),
+        "resnet_dt": Absent("remove it: embedding nets have no time step", (False,)),
+        "activation": Absent("remove it: the activation is 'tanh'", ("tanh",)),
+        **{
+            key: Absent(f"remove it: {_DP}")
+            for key in (
+                "cutoff",
+                "n_max",
+                "basis_size",
+                "l_max",
+                "zbl",
+                "cheby_order",
+                "radial_num1",
+                "radial_num2",
+            )
+        },
+    },
+    "train.fitting_net": {"activation": Absent("remove it: the activation is 'tanh'", ("tanh",))},
+    "train.optimizer": {
+        "train_ei": Absent("remove it: atomic energies are not trained", (False,)),
+        "train_egroup": Absent("remove it: group energies are not trained", (False,)),
+        "train_energy": Absent("remove it: energies are always trained", (True,)),
+        "train_force": Absent("remove it: forces are always trained", (True,)),
+        **{
+            key: Absent(f"remove it: {_ADAM}", (None,))
+            for key in ("max_norm", "norm_type", "clip_value", "t_0", "t_mult", "lambda_2", "warm_epochs")
+        },
+        **{
+            key: Absent(f"remove it: {_DP}")
+            for key in ("lambda_1", "lambda_e", "lambda_f", "lambda_v", "population", "generation")
+        },
+    },
+}
+"""section -> {key: what to do instead}"""
+
+_USE_DP = "use 'DP'"
+_USE_ADAM = "use 'ADAM'"
+_USE_CP2K = "use 'cp2k', or 'xtb' for a first look"
+
+CHOICES_NOT_AVAILABLE: dict[str, dict[Any, str]] = {
+    "strategy.uncertainty": {"kpu": "use 'committee'"},
+    "train.model_type": dict.fromkeys(("nn", "linear", "nep", "cheby", "gnn"), _USE_DP),
+    "train.optimizer.optimizer": dict.fromkeys(("lkf", "gkf", "sgd", "snes"), _USE_ADAM),
+    "dft.dft_style": dict.fromkeys(("vasp", "pwmat", "bigmodel", "skf"), _USE_CP2K),
+    "explore.md_jobs.merge_traj": {True: "remove it: all frames of a trajectory are kept together anyway"},
+    "explore.md_jobs.boundary": {False: "remove it: all boundaries are periodic"},
+}
+"""dotted key -> {value in lower case: what to use instead}"""

@@ -1,0 +1,1 @@
+"""Documents, indexes and queries: one module per collection, in the LaunchPad's own database."""

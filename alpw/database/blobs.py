@@ -1,0 +1,29 @@
+"""Large binary values (model weights, trajectories) in GridFS, beyond MongoDB's 16 MB per document."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import gridfs
+from bson import ObjectId
+from pymongo.database import Database
+
+BUCKET = "alpw_blobs"
+
+
+def put(db: Database, data: bytes, **metadata: Any) -> ObjectId:
+    """Store ``data`` with its sha256 and return its id."""
+    bucket = gridfs.GridFSBucket(db, BUCKET)
+    name = hashlib.sha256(data).hexdigest()
+    return bucket.upload_from_stream(name, data, metadata={"sha256": name, **metadata})
+
+
+def get(db: Database, blob: ObjectId) -> bytes:
+    """The bytes stored under ``blob``; raises ``gridfs.NoFile`` when there are none."""
+    return gridfs.GridFSBucket(db, BUCKET).open_download_stream(blob).read()
+
+
+def delete(db: Database, blob: ObjectId) -> None:
+    """Remove a blob that no document refers to."""
+    gridfs.GridFSBucket(db, BUCKET).delete(blob)

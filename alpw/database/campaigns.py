@@ -1,0 +1,97 @@
+"""``campaigns``: what a user asked for, how far it is, how it ended. The ``_id`` is the name."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Any
+
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+from alpw.errors import DatabaseError
+
+COLLECTION = "campaigns"
+
+
+class CampaignState(str, Enum):
+    """Where a campaign stands; all but RUNNING are final until the user asks for more."""
+
+    RUNNING = "running"
+    CONVERGED = "converged"
+    EXHAUSTED = "exhausted"
+    STALLED = "stalled"
+
+
+FINISHED_STATES = frozenset({CampaignState.CONVERGED, CampaignState.EXHAUSTED, CampaignState.STALLED})
+
+
+def now() -> datetime:
+    """The current time in UTC, as MongoDB stores it (naive, milliseconds)."""
+    return datetime.now(timezone.utc).replace(tzinfo=None)
+
+
+def create(db: Database, name: str, document: dict[str, Any]) -> bool:
+    """Insert a running campaign; False when the name is taken (somebody else was first)."""
+    try:
+        db[COLLECTION].insert_one(
+            {
+                "_id": name,
+                "state": CampaignState.RUNNING.value,
+                "verdict": None,
+                "settings_hash": None,
+                "created": now(),
+                **document,
+            }
+        )
+    except DuplicateKeyError:
+        return False
+    return True
+
+
+def find(db: Database, name: str) -> dict[str, Any] | None:
+    """The campaign of that name, or None."""
+    return db[COLLECTION].find_one({"_id": name})
+
+
+def get(db: Database, name: str) -> dict[str, Any]:
+    """The campaign of that name; raises :class:`DatabaseError` naming the known ones when there is none."""
+    document = find(db, name)
+    if document is None:
+        known = ", ".join(sorted(db[COLLECTION].distinct("_id"))) or "none"
+        raise DatabaseError(f"no campaign '{name}' in database '{db.name}' (known: {known})")
+    return document
+
+
+def all_campaigns(db: Database) -> list[dict[str, Any]]:
+    """Every campaign, newest first."""
+    return list(db[COLLECTION].find().sort("created", -1))
+
+
+def update(db: Database, name: str, **fields: Any) -> None:
+    """Set fields of a campaign."""
+    db[COLLECTION].update_one({"_id": name}, {"$set": fields})
+
+
+def finish(db: Database, name: str, state: CampaignState, verdict: str) -> None:
+    """End a running campaign; a campaign that has ended keeps its first verdict."""
+    db[COLLECTION].update_one(
+        {"_id": name, "state": CampaignState.RUNNING.value},
+        {"$set": {"state": state.value, "verdict": verdict, "finished": now()}},
+    )
+
+
+def reopen(db: Database, name: str) -> None:
+    """Let a finished campaign go on."""
+    update(db, name, state=CampaignState.RUNNING.value, verdict=None, finished=None)
+
+
+def admit_settings(db: Database, name: str, settings_hash: str) -> bool:
+    """Whether a label made with these settings belongs to the campaign's data set.
+
+    The first label fixes the level of theory; labels with any other hash are quarantined by the caller.
+    """
+    db[COLLECTION].find_one_and_update(
+        {"_id": name, "settings_hash": None}, {"$set": {"settings_hash": settings_hash}}
+    )
+    return get(db, name)["settings_hash"] == settings_hash

@@ -1,0 +1,291 @@
+"""``configurations``: the labelled data set, one document per structure.
+
+A structure is a *candidate* until a label task claims it (*labelling*); it ends *labelled*, *failed*, or
+*quarantined* (labelled, but with other settings than the campaign's). ``(campaign, key)`` is unique, and a
+key says where a structure comes from, so that selecting twice proposes once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from bson import ObjectId
+from pymongo import ReturnDocument
+from pymongo.database import Database
+
+from alpw import __version__
+from alpw.database.arrays import decode, encode
+from alpw.database.campaigns import now
+from alpw.database.upsert import insert_once
+from alpw.errors import CalculationError, DatabaseError
+from alpw.structures.frame import Label, LabelledFrame
+from alpw.structures.hash import structure_hash
+
+COLLECTION = "configurations"
+
+
+class State(str, Enum):
+    """Life of a configuration."""
+
+    CANDIDATE = "candidate"
+    LABELLING = "labelling"
+    LABELLED = "labelled"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+
+
+#: States in which a label is still to come.
+PENDING_STATES = (State.CANDIDATE.value, State.LABELLING.value)
+
+
+class Role(str, Enum):
+    """What a configuration is for. A validation frame is never trained on."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+
+
+def structure_document(atoms: Atoms) -> dict[str, Any]:
+    """Species, cell, positions and periodicity, with the scalars that people query by."""
+    return {
+        "structure": {
+            "numbers": encode(atoms.numbers.astype(np.int32)),
+            "cell": encode(np.asarray(atoms.cell, dtype=np.float64)),
+            "positions": encode(atoms.positions.astype(np.float64)),
+            "pbc": [bool(periodic) for periodic in atoms.pbc],
+        },
+        "formula": atoms.get_chemical_formula(),
+        "chemical_system": "-".join(sorted(set(atoms.get_chemical_symbols()))),
+        "n_atoms": len(atoms),
+        "structure_hash": structure_hash(atoms),
+    }
+
+
+def atoms_of(document: dict[str, Any]) -> Atoms:
+    """The structure of a configuration, in the order in which it was stored."""
+    structure = document["structure"]
+    return Atoms(
+        numbers=decode(structure["numbers"]),
+        cell=decode(structure["cell"]),
+        positions=decode(structure["positions"]),
+        pbc=structure["pbc"],
+    )
+
+
+def label_document(label: Label) -> dict[str, Any]:
+    """A label's arrays and scalars; a missing virial is an absent field."""
+    forces = np.asarray(label.forces, dtype=np.float64)
+    document = {
+        "energy": float(label.energy),
+        "energy_per_atom": float(label.energy) / len(forces),
+        "forces": encode(forces),
+        "max_force": float(np.linalg.norm(forces, axis=1).max()),
+    }
+    if label.virial is not None:
+        document["virial"] = encode(np.asarray(label.virial, dtype=np.float64))
+    return document
+
+
+def frame_of(document: dict[str, Any]) -> LabelledFrame:
+    """Structure and label of a labelled configuration."""
+    virial = decode(document["virial"]) if "virial" in document else None
+    return LabelledFrame(atoms_of(document), Label(document["energy"], decode(document["forces"]), virial))
+
+
+def propose(
+    db: Database, campaign: str, iteration: int, key: str, atoms: Atoms, role: Role, source: dict[str, Any]
+) -> ObjectId:
+    """Add a structure to be labelled, once per ``(campaign, key)``, and return its id.
+
+    Args:
+        db: the campaign's database.
+        campaign: its name.
+        iteration: index of the iteration that wants it; -1 for the initial data set.
+        key: where the structure comes from, unique in the campaign.
+        atoms: the structure.
+        role: train or validation.
+        source: lineage (trajectory, frame, temperature, operations and seeds, uncertainty at selection).
+    """
+    document = insert_once(
+        db[COLLECTION],
+        {"campaign": campaign, "key": key},
+        {
+            "iteration": iteration,
+            "role": role.value,
+            "state": State.CANDIDATE.value,
+            "attempts": 0,
+            "source": source,
+            "created": now(),
+            **structure_document(atoms),
+        },
+    )
+    return document["_id"]
+
+
+def import_frames(
+    db: Database, campaign: str, frames: Iterable[LabelledFrame], role: Role, source: str, settings_hash: str
+) -> int:
+    """Add frames that are labelled already (``init_data``, ``valid_data``); returns how many are new."""
+    count = 0
+    for index, frame in enumerate(frames):
+        result = db[COLLECTION].update_one(
+            {"campaign": campaign, "key": f"{source}#{index}"},
+            {
+                "$setOnInsert": {
+                    "iteration": -1,
+                    "role": role.value,
+                    "state": State.LABELLED.value,
+                    "attempts": 0,
+                    "source": {"file": source, "frame": index},
+                    "settings_hash": settings_hash,
+                    "created": now(),
+                    **structure_document(frame.atoms),
+                    **label_document(frame.label),
+                }
+            },
+            upsert=True,
+        )
+        count += result.upserted_id is not None
+    return count
+
+
+def claim(db: Database, configuration: ObjectId, fw_id: int) -> dict[str, Any] | None:
+    """Take a configuration for labelling; None when it is done or another Firework has it.
+
+    A Firework that died and runs again finds its own claim and may take it once more.
+    """
+    return db[COLLECTION].find_one_and_update(
+        {
+            "_id": configuration,
+            "$or": [
+                {"state": State.CANDIDATE.value},
+                {"state": State.LABELLING.value, "claim.fw_id": fw_id},
+            ],
+        },
+        {
+            "$set": {
+                "state": State.LABELLING.value,
+                "claim": {"fw_id": fw_id, "host": socket.gethostname(), "pid": os.getpid(), "at": now()},
+            },
+            "$inc": {"attempts": 1},
+        },
+        return_document=ReturnDocument.AFTER,
+    )
+
+
+def store_label(
+    db: Database, configuration: ObjectId, label: Label, *, quarantined: bool, record: dict[str, Any]
+) -> bool:
+    """Write a label; False when the configuration was no longer waiting for one.
+
+    Args:
+        db: the campaign's database.
+        configuration: id of a configuration in state *labelling*.
+        label: energy, forces, virial.
+        quarantined: the settings are not the campaign's.
+        record: code, settings, settings_hash, corrections, wall_time (s), directory.
+    """
+    state = State.QUARANTINED if quarantined else State.LABELLED
+    result = db[COLLECTION].update_one(
+        {"_id": configuration, "state": State.LABELLING.value},
+        {
+            "$set": {
+                "state": state.value,
+                "labelled": now(),
+                "alpw_version": __version__,
+                **label_document(label),
+                **record,
+            },
+            "$unset": {"error": ""},
+        },
+    )
+    return result.modified_count == 1
+
+
+def store_failure(db: Database, configuration: ObjectId, error: CalculationError) -> None:
+    """Record why a configuration has no label."""
+    db[COLLECTION].update_one(
+        {"_id": configuration, "state": {"$in": list(PENDING_STATES)}},
+        {
+            "$set": {
+                "state": State.FAILED.value,
+                "error": {
+                    "kind": error.kind.value,
+                    "message": error.message,
+                    "directory": str(error.directory) if error.directory else None,
+                    "at": now(),
+                },
+            }
+        },
+    )
+
+
+def reopen(db: Database, campaign: str, iteration: int) -> list[ObjectId]:
+    """Make an iteration's failed configurations candidates again; what went wrong stays in ``errors``."""
+    query = {"campaign": campaign, "iteration": iteration, "state": State.FAILED.value}
+    failed = list(db[COLLECTION].find(query, {"_id": 1, "error": 1}))
+    for document in failed:
+        db[COLLECTION].update_one(
+            {"_id": document["_id"], "state": State.FAILED.value},
+            {
+                "$set": {"state": State.CANDIDATE.value},
+                "$push": {"errors": document["error"]},
+                "$unset": {"error": ""},
+            },
+        )
+    return [document["_id"] for document in failed]
+
+
+def ids(
+    db: Database, campaign: str, role: Role, states: Iterable[State] = (State.LABELLED,)
+) -> list[ObjectId]:
+    """Ids of a campaign's configurations in a stable order."""
+    query = {"campaign": campaign, "role": role.value, "state": State.LABELLED.value}
+    return [document["_id"] for document in db[COLLECTION].find(query, {"_id": 1}).sort("_id", 1)]
+
+
+def frames(db: Database, configurations: list[ObjectId]) -> Iterator[LabelledFrame]:
+    """Labelled frames in the order of the ids; raises :class:`DatabaseError` when one is gone."""
+    found = {document["_id"]: document for document in db[COLLECTION].find({"_id": {"$in": configurations}})}
+    for configuration in configurations:
+        if configuration not in found:
+            raise DatabaseError(f"configuration {configuration} is not in '{db.name}.{COLLECTION}'")
+        yield frame_of(found[configuration])
+
+
+def known_hashes(db: Database, campaign: str, iteration: int | None = None) -> set[str]:
+    """Structure hashes of everything that the campaign, or one iteration of it, has or waits for."""
+    query = _of(campaign, iteration)
+    return set(db[COLLECTION].distinct("structure_hash", query))
+
+
+def count_states(db: Database, campaign: str, iteration: int | None = None) -> dict[str, int]:
+    """Number of configurations by state, of one iteration or of the whole campaign."""
+    query = _of(campaign, iteration)
+    return _count(db, query, "$state")
+
+
+def count_errors(db: Database, campaign: str) -> dict[str, int]:
+    """Number of a campaign's failed labels by kind of failure."""
+    return _count(db, {"campaign": campaign, "state": State.FAILED.value}, "$error.kind")
+
+
+def _of(campaign: str, iteration: int | None) -> dict[str, Any]:
+    return {"campaign": campaign} | ({} if iteration is None else {"iteration": iteration})
+
+
+def _count(db: Database, query: dict[str, Any], field: str) -> dict[str, int]:
+    pipeline: list[dict[str, Any]] = [{"$match": query}, {"$group": {"_id": field, "count": {"$sum": 1}}}]
+    return {row["_id"]: row["count"] for row in db[COLLECTION].aggregate(pipeline)}
+
+
+def snapshot_hash(configurations: Iterable[ObjectId]) -> str:
+    """One hash for a set of configurations, whatever their order."""
+    return hashlib.sha256("".join(sorted(map(str, configurations))).encode()).hexdigest()

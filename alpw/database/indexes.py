@@ -1,0 +1,29 @@
+"""Indexes of our collections, created idempotently in the LaunchPad's database."""
+
+from __future__ import annotations
+
+from pymongo import ASCENDING
+from pymongo.database import Database
+
+from alpw.database import configurations, iterations, models, trajectories
+
+#: collection -> indexes as (keys, unique)
+INDEXES: dict[str, list[tuple[list[str], bool]]] = {
+    configurations.COLLECTION: [
+        (["campaign", "key"], True),
+        (["campaign", "iteration", "state"], False),
+        (["campaign", "role", "state"], False),
+        (["structure_hash"], False),
+        (["chemical_system"], False),
+    ],
+    models.COLLECTION: [(["campaign", "iteration", "member"], True)],
+    trajectories.COLLECTION: [(["campaign", "iteration", "key"], True)],
+    iterations.COLLECTION: [(["campaign", "index"], True)],
+}
+
+
+def ensure_indexes(db: Database) -> None:
+    """Create every index that is not there yet."""
+    for collection, indexes in INDEXES.items():
+        for keys, unique in indexes:
+            db[collection].create_index([(key, ASCENDING) for key in keys], unique=unique)

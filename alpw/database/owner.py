@@ -1,0 +1,34 @@
+"""Who holds something in the database, and whether that process still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import psutil
+
+
+def process_identity(pid: int | None = None) -> str:
+    """A process as ``host/pid/start``; the start time tells a reused pid from its first holder.
+
+    Args:
+        pid: a process of this host; this process when omitted.
+    """
+    process = psutil.Process(pid or os.getpid())
+    return f"{socket.gethostname()}/{process.pid}/{process.create_time():.0f}"
+
+
+def is_dead(identity: str) -> bool:
+    """Whether a process is known to be gone: it ran on this host and runs no more.
+
+    A process on another host cannot be seen from here and is taken to be alive.
+    """
+    host, pid, started = identity.rsplit("/", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        process = psutil.Process(int(pid))
+        alive = process.status() != psutil.STATUS_ZOMBIE and f"{process.create_time():.0f}" == started
+    except psutil.NoSuchProcess:
+        return True
+    return not alive

@@ -1,0 +1,143 @@
+"""One campaign at a glance, computed from the database alone."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from pymongo.database import Database
+
+from alpw.database import campaigns, configurations, iterations, models
+from alpw.database.configurations import State
+
+
+@dataclass(frozen=True)
+class IterationSummary:
+    """Counts and held-out errors (eV/Å, eV/atom) of one iteration; errors are None before they are known."""
+
+    index: int
+    stage: str
+    frames: int
+    accurate: int
+    candidate: int
+    failed: int
+    selected: int
+    labelled: int
+    label_failed: int
+    force_rmse_heldout: float | None
+    energy_rmse_heldout: float | None
+
+
+@dataclass(frozen=True)
+class CampaignSummary:
+    """What a campaign has done, and how far it is.
+
+    Attributes:
+        campaign: its name.
+        state: running, converged, exhausted or stalled.
+        reason: why it has that state, once it has ended.
+        seconds: time from its creation to its end, or to now.
+        work_dir: its folder.
+        stage: what the newest iteration is doing.
+        iterations: explorations, oldest first.
+        initial_labels: labels of the first data set.
+        labels: labels by state, over the whole campaign.
+        errors: failed labels by kind.
+        heldout_frames: number of frames behind the held-out errors.
+        final: errors and id of the final model; None before the end.
+    """
+
+    campaign: str
+    state: str
+    reason: str | None
+    seconds: float
+    work_dir: str
+    stage: str
+    iterations: list[IterationSummary]
+    initial_labels: int
+    labels: dict[str, int]
+    errors: dict[str, int]
+    heldout_frames: int
+    final: dict[str, Any] | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the campaign has ended."""
+        return self.state != campaigns.CampaignState.RUNNING.value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, for JSON; ``verdict`` repeats the state under the name that reports use."""
+        return {**asdict(self), "verdict": self.state}
+
+
+def summarise(db: Database, name: str) -> CampaignSummary:
+    """Gather a campaign's summary; raises :class:`DatabaseError` for an unknown name."""
+    campaign = campaigns.get(db, name)
+    documents = iterations.of_campaign(db, name)
+    prepared = [document for document in documents if document["kind"] == "prepare"]
+    explored = [_iteration(db, name, document) for document in documents if document["kind"] == "explore"]
+    final = next((document for document in documents if document["kind"] == "final"), None)
+    labels = configurations.count_states(db, name)
+    return CampaignSummary(
+        campaign=name,
+        state=campaign["state"],
+        reason=campaign["verdict"],
+        seconds=_seconds(campaign["created"], campaign.get("finished")),
+        work_dir=campaign["work_dir"],
+        stage=_stage(documents),
+        iterations=explored,
+        initial_labels=sum(
+            configurations.count_states(db, name, document["index"]).get(State.LABELLED.value, 0)
+            for document in prepared
+        ),
+        labels=labels,
+        errors=configurations.count_errors(db, name),
+        heldout_frames=max(
+            (document.get("heldout", {}).get("n_frames", 0) for document in documents), default=0
+        ),
+        final=_final(db, name, final),
+    )
+
+
+def _seconds(started: datetime, finished: datetime | None) -> float:
+    return round(((finished or campaigns.now()) - started).total_seconds(), 1)
+
+
+def _stage(documents: list[dict[str, Any]]) -> str:
+    if not documents:
+        return "starting"
+    newest = documents[-1]
+    name = {"prepare": "preparation", "final": "final training"}.get(newest["kind"])
+    return f"{name or 'iteration ' + str(newest['index'])}: {newest['stage']}"
+
+
+def _iteration(db: Database, name: str, document: dict[str, Any]) -> IterationSummary:
+    counts = document.get("counts", {})
+    states = configurations.count_states(db, name, document["index"])
+    heldout = document.get("heldout", {})
+    return IterationSummary(
+        index=document["index"],
+        stage=document["stage"],
+        frames=document.get("frames", 0),
+        accurate=counts.get("accurate", 0),
+        candidate=counts.get("candidate", 0),
+        failed=counts.get("failed", 0),
+        selected=sum(states.values()),
+        labelled=states.get(State.LABELLED.value, 0),
+        label_failed=states.get(State.FAILED.value, 0),
+        force_rmse_heldout=heldout.get("force_rmse"),
+        energy_rmse_heldout=heldout.get("energy_rmse"),
+    )
+
+
+def _final(db: Database, name: str, document: dict[str, Any] | None) -> dict[str, Any] | None:
+    if document is None or "model_file" not in document:
+        return None
+    heldout = document.get("heldout", {})
+    return {
+        "model": document["model_file"],
+        "members": len(models.committee(db, name, document["index"])),
+        "force_rmse_heldout": heldout.get("force_rmse"),
+        "energy_rmse_heldout": heldout.get("energy_rmse"),
+    }

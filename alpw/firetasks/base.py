@@ -1,0 +1,82 @@
+"""What every Firetask of a campaign needs to know about its surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from fireworks import LaunchPad
+from pymongo.database import Database
+
+from alpw.config.param import Param
+from alpw.config.resource import Resource
+from alpw.database import campaigns, iterations
+from alpw.workflows.launch import inputs_of
+
+
+@dataclass(frozen=True)
+class Context:
+    """A Firetask's campaign and iteration, read from the database when asked for."""
+
+    launchpad: LaunchPad
+    fw_id: int
+    campaign: str
+    index: int
+    environment: dict[str, Any]
+
+    @classmethod
+    def of(cls, firetask: Any, fw_spec: dict[str, Any]) -> Context:
+        """The context of a running Firetask (its spec asks for ``_add_launchpad_and_fw_id``)."""
+        return cls(
+            firetask.launchpad,
+            firetask.fw_id,
+            fw_spec["campaign"],
+            fw_spec["iteration"],
+            fw_spec.get("_fw_env") or {},
+        )
+
+    @property
+    def db(self) -> Database:
+        """The database that LaunchPad and campaign share."""
+        return self.launchpad.db
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The campaign's document."""
+        return campaigns.get(self.db, self.campaign)
+
+    @cached_property
+    def _inputs(self) -> tuple[Param, Resource]:
+        return inputs_of(self.document)
+
+    @property
+    def param(self) -> Param:
+        """The campaign's parameters."""
+        return self._inputs[0]
+
+    @property
+    def resource(self) -> Resource:
+        """The campaign's resources."""
+        return self._inputs[1]
+
+    @cached_property
+    def iteration(self) -> dict[str, Any]:
+        """The iteration's document."""
+        return iterations.get(self.db, self.campaign, self.index)
+
+    def directory(self, *parts: str) -> Path:
+        """A folder of this iteration, named as the predecessor names it; created when missing."""
+        stage = "prepare" if self.index < 0 else f"iter.{self.index:04d}"
+        path = Path(self.document["work_dir"], stage, *parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def command(self, name: str, fallback: str | None) -> str | None:
+        """A program's command: the worker's ``env`` decides, then the campaign's resource file."""
+        return self.environment.get(f"{name}_cmd") or fallback
+
+    def record(self, **fields: Any) -> None:
+        """Set fields of the iteration's document."""
+        iterations.update(self.db, self.campaign, self.index, **fields)

@@ -1,0 +1,57 @@
+"""Make the structures of the initial data set and have them labelled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fireworks import FiretaskBase, FWAction, explicit_serialize
+
+from alpw.database import configurations
+from alpw.database.configurations import Role
+from alpw.errors import AlpwError
+from alpw.firetasks.base import Context
+from alpw.firetasks.spawn import label_once
+from alpw.structures.generate import generate_initial
+from alpw.workflows.launch import start_structures
+
+
+@explicit_serialize
+class GenerateStructures(FiretaskBase):
+    """Scaled and perturbed copies of the start structures become the first candidates."""
+
+    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+        """Generate, propose, append the label chunks."""
+        context = Context.of(self, fw_spec)
+        initial = context.param.initial
+        if initial is None:
+            raise AlpwError(f"campaign '{context.campaign}' has no block 'initial'")
+        starts = start_structures(context.db, context.document)
+        wanted = [
+            (index, atoms)
+            for index, atoms in enumerate(starts)
+            if context.document["starts"][index]["entry"] in initial.sys_idx
+        ]
+        proposed = [
+            configurations.propose(
+                context.db,
+                context.campaign,
+                context.index,
+                f"initial/{index}/{number}",
+                structure.atoms,
+                Role.TRAIN,
+                {"start": index, **structure.operations},
+            )
+            for index, atoms in wanted
+            for number, structure in enumerate(
+                generate_initial(
+                    atoms,
+                    copies=initial.perturb,
+                    scales=initial.scale,
+                    cell_fraction=initial.cell_pert_fraction,
+                    distance=initial.atom_pert_distance,
+                    seed=context.param.seed,
+                    name=str(index),
+                )
+            )
+        ]
+        return label_once(context, proposed)

@@ -1,0 +1,46 @@
+"""Start a campaign from the LaunchPad, without the supervising command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fireworks import FiretaskBase, FWAction, explicit_serialize
+
+from alpw.config.load import load_inputs
+from alpw.errors import InputError
+from alpw.workflows.check import check_inputs
+from alpw.workflows.launch import start_campaign
+
+
+@explicit_serialize
+class StartCampaign(FiretaskBase):
+    """Validate the two input files and add the campaign's first workflow.
+
+    Required parameters:
+        param: path of param.json.
+        resource: path of resource.json.
+    """
+
+    required_params: ClassVar = ["param", "resource"]
+
+    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+        """Validate, then create or continue the campaign."""
+        param, resource = load_inputs(_find(self["param"]), _find(self["resource"]))
+        check_inputs(param)
+        created = start_campaign(self.launchpad, param, resource)
+        return FWAction(stored_data={"campaign": param.campaign, "created": created})
+
+
+def _find(name: str) -> Path:
+    """An input file by absolute path, or by a path relative to the launch folder or a folder above it.
+
+    ``rlaunch rapidfire`` runs a Firework in a new folder below the one in which it was started.
+    """
+    path = Path(name).expanduser()
+    if path.is_absolute():
+        return path
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / path).is_file():
+            return folder / path
+    raise InputError(f"not found in {Path.cwd()} or in a folder above it; give an absolute path", name)

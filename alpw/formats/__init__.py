@@ -1,0 +1,7 @@
+"""Files that hold labelled data: PWdata folders and extended XYZ."""
+
+from alpw.formats.extxyz import read_extxyz, write_extxyz
+from alpw.formats.load import load_frames
+from alpw.formats.pwdata import read_pwdata, write_pwdata
+
+__all__ = ["load_frames", "read_extxyz", "read_pwdata", "write_extxyz", "write_pwdata"]

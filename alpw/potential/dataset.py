@@ -1,0 +1,96 @@
+"""Labelled frames as tensors: checked once, neighbours found once, joined into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alpw.errors import InputError
+from alpw.potential.model import DeepPotential
+from alpw.potential.neighbors import Graph, collate
+from alpw.structures.frame import LabelledFrame
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One or more labelled frames.
+
+    Attributes:
+        graph: their atoms and pairs.
+        energy: ``(n_frames,)`` in eV.
+        forces: ``(n_atoms, 3)`` in eV/Å.
+        virial: ``(n_frames, 3, 3)`` in eV; NaN for a frame without one.
+        n_atoms: per frame, ``(n_frames,)``, float64.
+    """
+
+    graph: Graph
+    energy: Tensor
+    forces: Tensor
+    virial: Tensor
+    n_atoms: Tensor
+
+    def to(self, device: torch.device | str | None) -> Batch:
+        """The same batch on another device."""
+        labels = (self.energy, self.forces, self.virial, self.n_atoms)
+        return Batch(self.graph.to(device), *(tensor.to(device) for tensor in labels))
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """One batch of all frames, in order; they may differ in size."""
+    if len(batches) == 1:
+        return batches[0]
+    return Batch(
+        graph=collate([batch.graph for batch in batches]),
+        energy=torch.cat([batch.energy for batch in batches]),
+        forces=torch.cat([batch.forces for batch in batches]),
+        virial=torch.cat([batch.virial for batch in batches]),
+        n_atoms=torch.cat([batch.n_atoms for batch in batches]),
+    )
+
+
+def prepare(model: DeepPotential, frames: Sequence[LabelledFrame], *, name: str = "frames") -> list[Batch]:
+    """Check the frames, find their neighbours, and put them on the model's device, one batch each.
+
+    Raises:
+        InputError: a frame that cannot be trained on, as ``name[index]``: an unknown element, a missing
+            label, a wrong shape, a number that is not finite.
+    """
+    return [_prepare(model, frame, key=f"{name}[{index}]") for index, frame in enumerate(frames)]
+
+
+def _prepare(model: DeepPotential, frame: LabelledFrame, key: str) -> Batch:
+    atoms, label = frame
+    virial = np.full((3, 3), np.nan)
+    if label.virial is not None:
+        virial = _checked(label.virial, (3, 3), "virial", key)
+    energy = _checked(label.energy, (), "energy", key)
+    forces = _checked(label.forces, (len(atoms), 3), "forces", key)
+    try:
+        graph = model.neighbors(atoms).graph()
+    except InputError as error:
+        raise InputError(error.message, key=key) from error
+    return Batch(
+        graph=graph,
+        energy=torch.from_numpy(energy.reshape(1)),
+        forces=torch.from_numpy(forces),
+        virial=torch.from_numpy(virial.reshape(1, 3, 3)),
+        n_atoms=torch.tensor([float(len(atoms))], dtype=torch.float64),
+    ).to(model.device)
+
+
+def _checked(value: object, shape: tuple[int, ...], what: str, key: str) -> np.ndarray:
+    if value is None:
+        raise InputError(f"the frame has no {what}", key=key)
+    try:
+        array = np.array(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} is not an array of numbers: {error}", key=key) from error
+    if array.shape != shape:
+        raise InputError(f"{what} has shape {array.shape}; expected {shape}", key=key)
+    if not np.isfinite(array).all():
+        raise InputError(f"{what} has {np.count_nonzero(~np.isfinite(array))} non-finite values", key=key)
+    return array

@@ -1,0 +1,239 @@
+"""The Deep Potential: energy, forces and virial of a structure.
+
+    E    = Σ_i ( Fitting[t_i](D_i) + bias[t_i] )
+    F_i  = -dE/dr_i    =  Σ_pairs(i,.) g - Σ_pairs(.,i) g,     g = dE/dr_ij
+    W_ab = -dE/dε_ab   = -Σ_pairs (r_ij)_a g_b
+
+(Zeng et al., J. Chem. Phys. 159, 054801 (2023)). One backward pass to the environment matrix and its
+derivatives in closed form give g, hence forces and virial at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from alpw.errors import AlpwError, InputError
+from alpw.potential.checkpoint import pack, unpack, write_atomically
+from alpw.potential.config import ACTIVATIONS, DeepPotentialConfig
+from alpw.potential.descriptor import SmoothDescriptor
+from alpw.potential.neighbors import Graph, NeighborList
+from alpw.potential.networks import residual_network
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one structure, float64.
+
+    Attributes:
+        energy: eV.
+        forces: ``(n_atoms, 3)`` in eV/Å.
+        virial: ``(3, 3)`` in eV, positive under compression.
+        atomic_energies: ``(n_atoms,)`` in eV; their sum is the energy.
+    """
+
+    energy: float
+    forces: NDArray[np.float64]
+    virial: NDArray[np.float64]
+    atomic_energies: NDArray[np.float64]
+
+
+class Evaluation(NamedTuple):
+    """What a model says about the frames of a graph, as float64 tensors on the model's device.
+
+    Shapes: energy ``(n_frames,)``, forces ``(n_atoms, 3)``, virial ``(n_frames, 3, 3)``, atomic energies
+    ``(n_atoms,)``.
+    """
+
+    energy: Tensor
+    forces: Tensor
+    virial: Tensor
+    atomic_energies: Tensor
+
+
+class DeepPotential(nn.Module):
+    """A `se_e2_a` Deep Potential.
+
+    Args:
+        config: the architecture. Weights are drawn from its seed; the normalisation (`descriptor.dstd`,
+            `descriptor.normaliser`) and the energy bias are set by training.
+    """
+
+    energy_bias: Tensor
+    type_of: Tensor
+
+    def __init__(self, config: DeepPotentialConfig) -> None:
+        super().__init__()
+        self.config = config
+        rng = torch.Generator().manual_seed(config.seed)
+        self.descriptor = SmoothDescriptor(config, rng)
+        self.fitting = nn.ModuleList(
+            residual_network(
+                (self.descriptor.width, *config.fitting_neuron),
+                activation=ACTIVATIONS[config.activation],
+                resnet_dt=config.resnet_dt,
+                dtype=config.dtype,
+                rng=rng,
+                n_out=1,
+            )
+            for _ in config.elements
+        )
+        self.register_buffer("energy_bias", torch.zeros(len(config.elements), dtype=torch.float64))
+        type_of = torch.full((len(chemical_symbols),), -1, dtype=torch.int64)
+        type_of[[atomic_numbers[symbol] for symbol in config.elements]] = torch.arange(len(config.elements))
+        self.register_buffer("type_of", type_of, persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.energy_bias.device
+
+    def types(self, numbers: Tensor) -> Tensor:
+        """Type index of each atomic number, ``(n_atoms,)``.
+
+        Raises:
+            InputError: an element that the model does not know.
+        """
+        types = self.type_of[numbers]
+        if bool((types < 0).any()):
+            unknown = sorted({chemical_symbols[number] for number in numbers[types < 0].tolist()})
+            known = ", ".join(self.config.elements)
+            raise InputError(f"element {', '.join(unknown)} is not one of the model's {known}")
+        return types
+
+    def forward(self, graph: Graph) -> Tensor:
+        """Atomic energies in eV, float64, ``(n_atoms,)``; arguments and errors as in `evaluate`."""
+        types = self._types(graph)
+        environment, _ = self.descriptor.environment(types, graph)
+        return self._atomic_energies(types, graph, environment)
+
+    def evaluate(self, graph: Graph, *, create_graph: bool = False) -> Evaluation:
+        """Energy, forces and virial of each frame of ``graph``, which lies on the model's device.
+
+        Args:
+            graph: the frames.
+            create_graph: keep the results differentiable with respect to the weights, for training.
+
+        Raises:
+            InputError: an unknown element, or a graph whose cutoff is too short for the model.
+        """
+        types = self._types(graph)
+        environment, derivatives = self.descriptor.environment(types, graph)
+        environment.requires_grad_()
+        with torch.enable_grad():
+            atomic_energies = self._atomic_energies(types, graph, environment)
+            (gradient,) = torch.autograd.grad(atomic_energies.sum(), environment, create_graph=create_graph)
+        # By the chain rule from R~ to r_ij, dE/dr_ij, (n_pairs, 3).
+        pulls = torch.bmm(gradient.double()[:, None, :], derivatives).squeeze(1)
+        forces = torch.zeros(graph.n_atoms, 3, dtype=torch.float64, device=pulls.device)
+        forces = forces.index_add(0, graph.i, pulls).index_add(0, graph.j, pulls, alpha=-1)
+        pair_virials = -graph.vectors[:, :, None] * pulls[:, None, :]
+        per_frame = torch.zeros(graph.n_frames, 10, dtype=torch.float64, device=pulls.device)
+        virial = per_frame[:, :9].index_add(0, graph.frame[graph.i], pair_virials.flatten(1)).view(-1, 3, 3)
+        energy = per_frame[:, 9].index_add(0, graph.frame, atomic_energies)
+        return Evaluation(energy, forces, virial, atomic_energies)
+
+    def _types(self, graph: Graph) -> Tensor:
+        if graph.cutoff < self.config.rcut:
+            raise InputError(f"the graph ends at {graph.cutoff} Å; the model needs {self.config.rcut} Å")
+        return self.types(graph.numbers)
+
+    def _atomic_energies(self, types: Tensor, graph: Graph, environment: Tensor) -> Tensor:
+        descriptors = self.descriptor(types, graph, environment)
+        energies = descriptors.new_zeros(graph.n_atoms, 1)
+        for index, fitting in enumerate(self.fitting):
+            rows = torch.nonzero(types == index).squeeze(1)
+            energies = energies.index_copy(0, rows, fitting(descriptors.index_select(0, rows)))
+        # In float64: the bias of one atom is often 1e3 eV and more, where float32 resolves 1e-4 eV.
+        return energies.squeeze(1).double() + self.energy_bias[types]
+
+    def neighbors(self, atoms: Atoms, skin: float = 0.0) -> NeighborList:
+        """The pair list of ``atoms`` that `energy_forces_virial` takes, with ``skin`` Å to spare.
+
+        Raises:
+            InputError: an unknown element, or a structure without a meaning (see `NeighborList.build`).
+        """
+        self.types(torch.as_tensor(atoms.numbers, dtype=torch.int64).to(self.device))
+        return NeighborList.build(atoms, self.config.rcut, skin)
+
+    def energy_forces_virial(
+        self, neighbors: NeighborList, positions: ArrayLike | None = None, cell: ArrayLike | None = None
+    ) -> Prediction:
+        """Evaluate a structure on a pair list from an earlier step: the inner loop of molecular dynamics.
+
+        Args:
+            neighbors: a list that still `covers` the structure; the caller rebuilds it when it does not.
+            positions: ``(n_atoms, 3)`` in Å, wrapped or not; None for those the list was built from.
+            cell: ``(3, 3)`` in Å; None if it has not changed.
+
+        Raises:
+            AlpwError: a result that is not finite, as when two atoms coincide.
+        """
+        return self.predict_graph(neighbors.graph(positions, cell))
+
+    def predict_graph(self, graph: Graph) -> Prediction:
+        """`evaluate` for a graph of one frame, as NumPy arrays; several models can share the graph.
+
+        Raises:
+            AlpwError: a result that is not finite, as when two atoms coincide.
+        """
+        result = self.evaluate(graph.to(self.device))
+        energy, forces, virial, atomic_energies = (tensor.detach().cpu().numpy() for tensor in result)
+        if not (np.isfinite(energy).all() and np.isfinite(forces).all()):
+            closest = graph.vectors.norm(dim=1).min() if len(graph.i) else float("nan")
+            raise AlpwError(f"energy or forces are not finite; the closest atoms are {closest:.3g} Å apart")
+        return Prediction(float(energy[0]), forces, virial[0], atomic_energies)
+
+    def predict(self, atoms: Atoms) -> Prediction:
+        """Energy, forces, virial and atomic energies of one structure.
+
+        Raises:
+            InputError: an unknown element, or a structure without a meaning.
+            AlpwError: a result that is not finite, as when two atoms coincide.
+        """
+        return self.energy_forces_virial(self.neighbors(atoms))
+
+    def to_bytes(self) -> bytes:
+        """Settings and weights, for a database; `from_bytes` reads them."""
+        return pack(asdict(self.config), {name: tensor.cpu() for name, tensor in self.state_dict().items()})
+
+    @classmethod
+    def from_bytes(
+        cls, data: bytes, device: torch.device | str | None = None, *, file: str | Path | None = None
+    ) -> DeepPotential:
+        """The model in ``data``, on ``device`` (the CPU if None). No code in it is executed.
+
+        Raises:
+            InputError: truncated or foreign data, or another format version; names ``file``.
+        """
+        config, state = unpack(data, device, file)
+        try:
+            model = cls(DeepPotentialConfig(**config))
+            model.load_state_dict(state)
+        except (TypeError, RuntimeError) as error:
+            raise InputError(f"weights and settings do not fit each other: {error}", file=file) from error
+        return model.to(device or "cpu")
+
+    def save(self, path: str | Path) -> None:
+        """Write `to_bytes` to ``path``; a file there is replaced in one step."""
+        write_atomically(path, self.to_bytes())
+
+    @classmethod
+    def load(cls, path: str | Path, device: torch.device | str | None = None) -> DeepPotential:
+        """Read a model that `save` wrote.
+
+        Raises:
+            InputError: no such file, or what `from_bytes` raises.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read the model: {error.strerror}", file=path) from error
+        return cls.from_bytes(data, device, file=path)

@@ -1,0 +1,90 @@
+"""The history of a campaign as a table, and its present state in a few lines."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from alpw.database.summary import CampaignSummary, IterationSummary
+
+STATE_STYLES = {"running": "cyan", "converged": "green", "exhausted": "yellow", "stalled": "red"}
+
+#: Narrow enough for a terminal of 80 columns.
+HEADINGS = (
+    "iter",
+    "frames",
+    "accurate",
+    "candidate",
+    "failed",
+    "labelled",
+    "RMSE force\n(eV/Å)",
+    "energy\n(meV/atom)",
+)
+
+
+def history_table(summary: CampaignSummary) -> Table:
+    """Per iteration: frames by class, labels, errors on the held-out frames."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in HEADINGS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for iteration in summary.iterations:
+        table.add_row(
+            str(iteration.index),
+            str(iteration.frames),
+            _with_share(iteration.accurate, iteration.frames),
+            _with_share(iteration.candidate, iteration.frames),
+            _with_share(iteration.failed, iteration.frames),
+            str(iteration.labelled)
+            + (f" ({iteration.label_failed} failed)" if iteration.label_failed else ""),
+            *_errors(iteration.force_rmse_heldout, iteration.energy_rmse_heldout),
+        )
+    if summary.final:
+        errors = _errors(summary.final["force_rmse_heldout"], summary.final["energy_rmse_heldout"])
+        table.add_row("final", *[""] * 5, *errors)
+    return table
+
+
+def _labels(iteration: IterationSummary) -> str:
+    failed = f" ({iteration.label_failed} failed)" if iteration.label_failed else ""
+    return f"{iteration.labelled}{failed}"
+
+
+def _with_share(count: int, total: int) -> str:
+    return f"{count} ({count / total:.0%})" if total else "-"
+
+
+def _errors(force: float | None, energy: float | None) -> tuple[str, str]:
+    return (
+        "-" if force is None else f"{force:.3f}",
+        "-" if energy is None else f"{1000 * energy:.1f}",
+    )
+
+
+def progress(summary: CampaignSummary) -> RenderableType:
+    """State, stage, labels, errors by kind and elapsed time, above the history so far."""
+    return (
+        Group(progress_line(summary), history_table(summary))
+        if summary.iterations
+        else progress_line(summary)
+    )
+
+
+def progress_line(summary: CampaignSummary) -> Text:
+    """The present state of a campaign in one line."""
+    waiting = summary.labels.get("candidate", 0) + summary.labels.get("labelling", 0)
+    parts = [
+        f"{summary.stage}",
+        f"labels {summary.labels.get('labelled', 0)} done, {waiting} to do",
+        *(f"{count} {kind} failures" for kind, count in sorted(summary.errors.items())),
+    ]
+    if summary.labels.get("quarantined"):
+        parts.append(f"{summary.labels['quarantined']} quarantined")
+    line = Text(f"{summary.campaign} ")
+    line.append(summary.state, style=STATE_STYLES[summary.state])
+    line.append(f"  {timedelta(seconds=int(summary.seconds))}  ")
+    line.append(" · ".join(parts))
+    return line

@@ -1,0 +1,136 @@
+"""The workflows of a campaign: preparation, one per iteration, labelling, and the final training.
+
+One small workflow per iteration, because FireWorks rewrites a whole workflow document at every checkout
+and completion. Specs carry names and ids, never arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fireworks import Firework, Workflow
+
+from alpw.workflows.plan import chunks
+
+#: Categories of Fireworks, one worker pool each.
+TRAIN, EXPLORE, DFT, LIGHT = CATEGORIES = ("train", "explore", "dft", "light")
+
+#: Firetask -> (module, category, priority). Later stages go first, so that one iteration ends before the
+#: next of another campaign begins, and bookkeeping never waits.
+TASKS = {
+    "TrainModel": ("train", TRAIN, 1),
+    "ExploreTrajectories": ("explore", EXPLORE, 2),
+    "LabelChunk": ("label", DFT, 3),
+    "GenerateStructures": ("generate", LIGHT, 4),
+    "SelectCandidates": ("select", LIGHT, 4),
+    "CollectLabels": ("collect", LIGHT, 4),
+    "FinishCampaign": ("finish", LIGHT, 4),
+}
+
+
+def firework(
+    task: str, title: str, campaign: str, iteration: int, fizzled_parents: bool = False, **parameters: Any
+) -> Firework:
+    """One Firework of one of our Firetasks.
+
+    Args:
+        task: a key of :data:`TASKS`.
+        title: what it does, for ``lpad get_fws``.
+        campaign: name of the campaign.
+        iteration: index of the iteration.
+        fizzled_parents: run even when parents failed, because failure is data.
+        parameters: the Firetask's own parameters.
+    """
+    module, category, priority = TASKS[task]
+    stage = "prepare" if iteration < 0 else f"{iteration:04d}"
+    spec = {
+        "_tasks": [{"_fw_name": f"{{{{alpw.firetasks.{module}.{task}}}}}", **parameters}],
+        "_category": category,
+        "_priority": priority,
+        "_add_launchpad_and_fw_id": True,
+        "campaign": campaign,
+        "iteration": iteration,
+        "task": task,
+    }
+    if fizzled_parents:
+        spec["_allow_fizzled_parents"] = True
+    return Firework.from_dict(
+        {"spec": spec, "name": f"{campaign}.{stage}: {title}", "fw_id": _temporary_id()}
+    )
+
+
+def _temporary_id() -> int:
+    """A negative id, which the LaunchPad replaces."""
+    return Firework([]).fw_id
+
+
+def _workflow(fireworks: list[Firework], links: dict[Firework, list[Firework]], name: str) -> Workflow:
+    spec = fireworks[0].spec
+    metadata = {"campaign": spec["campaign"], "iteration": spec["iteration"]}
+    return Workflow(fireworks, links, name=name, metadata=metadata)
+
+
+def preparation_workflow(campaign: str, iteration: int) -> Workflow:
+    """Generate the first structures; labelling is appended by the Firetask itself."""
+    generate = firework("GenerateStructures", "generate structures", campaign, iteration)
+    return _workflow([generate], {}, f"{campaign}.prepare")
+
+
+def _training(campaign: str, iteration: int, members: int) -> list[Firework]:
+    return [
+        firework("TrainModel", f"train member {member}", campaign, iteration, member=member)
+        for member in range(members)
+    ]
+
+
+def iteration_workflow(
+    campaign: str, iteration: int, members: int, trajectories: Sequence[str], group_size: int
+) -> Workflow:
+    """Train the committee, explore with it, select; labelling is appended by the selection.
+
+    A trajectory that failed must not hold up the others, so the selection accepts fizzled parents.
+    """
+    train = _training(campaign, iteration, members)
+    explore = [
+        firework(
+            "ExploreTrajectories",
+            f"explore {keys[0]}" + (f" and {len(keys) - 1} more" if len(keys) > 1 else ""),
+            campaign,
+            iteration,
+            trajectories=keys,
+        )
+        for keys in chunks(list(trajectories), group_size)
+    ]
+    select = firework("SelectCandidates", "select candidates", campaign, iteration, fizzled_parents=True)
+    links: dict[Firework, list[Firework]] = dict.fromkeys(train, explore)
+    links |= {run: [select] for run in explore}
+    return _workflow([*train, *explore, select], links, f"{campaign}.{iteration:04d}")
+
+
+def labelling_workflow(
+    campaign: str, iteration: int, configurations: Sequence[Any], group_size: int
+) -> Workflow:
+    """Label configurations in chunks, then collect whatever came of it.
+
+    Args:
+        campaign: name of the campaign.
+        iteration: index of the iteration.
+        configurations: ids of the configurations; none is allowed, and leads straight to the collector.
+        group_size: configurations per Firework, -1 for all in one.
+    """
+    parts = chunks([str(configuration) for configuration in configurations], group_size)
+    label = [
+        firework("LabelChunk", f"label chunk {index} ({len(part)})", campaign, iteration, configurations=part)
+        for index, part in enumerate(parts)
+    ]
+    collect = firework("CollectLabels", "collect labels", campaign, iteration, fizzled_parents=True)
+    links = {chunk: [collect] for chunk in label}
+    return _workflow([*label, collect], links, f"{campaign}.labelling")
+
+
+def final_workflow(campaign: str, iteration: int, members: int) -> Workflow:
+    """Train once more on everything, then write the campaign's results."""
+    train = _training(campaign, iteration, members)
+    finish = firework("FinishCampaign", "write the results", campaign, iteration)
+    return _workflow([*train, finish], {member: [finish] for member in train}, f"{campaign}.final")

@@ -1,0 +1,45 @@
+"""What can be known to fail before anything is submitted, beyond what the input files show by themselves."""
+
+from __future__ import annotations
+
+from alpw.codes.registry import single_point_code
+from alpw.config.param import Param
+from alpw.errors import InputError
+from alpw.formats.load import load_frames
+
+
+def check_inputs(param: Param) -> None:
+    """Check the label engine against elements and start structures, and read the user's labelled frames.
+
+    Raises:
+        InputError: names param.json and the key at fault.
+    """
+    _check_label_engine(param)
+    _check_data(param)
+
+
+def _check_label_engine(param: Param) -> None:
+    code = single_point_code(param.dft.dft_style)
+    try:
+        code.check(param.dft, param.train.atom_type)
+    except InputError as error:
+        raise InputError(error.message, error.file or param.file, error.key or "dft") from error
+    for index, system in enumerate(param.explore.sys_configs):
+        for file, atoms in zip(system.files, system.read(), strict=True):
+            try:
+                code.check_structure(atoms, param.dft)
+            except InputError as error:
+                key = f"explore.sys_configs[{index}]"
+                raise InputError(f"{file}: {error.message}", param.file, key) from error
+
+
+def _check_data(param: Param) -> None:
+    for key in ("init_data", "valid_data"):
+        for path in getattr(param, key):
+            elements = {symbol for frame in load_frames(path) for symbol in set(frame.atoms.symbols)}
+            if missing := sorted(elements - set(param.train.atom_type)):
+                raise InputError(
+                    f"{path} holds {', '.join(missing)}, which train.atom_type {param.train.atom_type} lacks",
+                    param.file,
+                    key,
+                )

@@ -1,0 +1,176 @@
+"""A trajectory in its own process: completed, blown up, killed and gone on with."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+
+from alpw.codes.lammps import EndReason, ExplorationTask, Limits, available, explore, read_result
+from alpw.codes.lammps.outputs import TASK_FILE
+from alpw.errors import CalculationError, FailureKind
+from alpw.potential.config import DeepPotentialConfig
+from alpw.potential.model import DeepPotential
+from alpw.uncertainty.committee import committee_deviation, force_deviation
+
+RUN = [sys.executable, "-m", "alpw.codes.lammps.run"]
+
+KILLED_ONCE = """
+import os, signal, sys
+from pathlib import Path
+from alpw.codes.lammps import outputs, run
+
+append, attempts = outputs.TrajectoryWriter.append, Path("attempts")
+attempts.write_text(attempts.read_text() + "x" if attempts.exists() else "x")
+
+def append_or_die(self, step, *args, **values):
+    append(self, step, *args, **values)
+    if step == {step} and len(attempts.read_text()) <= {kills}:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+outputs.TrajectoryWriter.append = append_or_die
+sys.exit(run.main())
+"""
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    """Eight cool silicon atoms, a cell smaller than the cutoff, and two weak models with random weights."""
+    folder = tmp_path_factory.mktemp("models")
+    paths = [folder / f"{seed}.pt" for seed in (1, 2)]
+    for seed, path in enumerate(paths, start=1):
+        torch.manual_seed(seed)
+        model = DeepPotential(
+            DeepPotentialConfig(("Si",), neuron=(8, 8), axis_neuron=4, fitting_neuron=(8, 8), seed=seed)
+        )
+        with torch.no_grad():
+            list(model.fitting.parameters())[-2].mul_(0.02)
+        model.save(path)
+    atoms = bulk("Si", cubic=True)
+    return ExplorationTask(atoms, paths, "npt-tri", 20.0, 200, pressure=0.0, seed=3, restart_stride=50)
+
+
+@pytest.fixture(scope="module")
+def complete(task, tmp_path_factory):
+    """The whole trajectory, run once."""
+    return explore(task, tmp_path_factory.mktemp("complete"))
+
+
+def test_lammps_is_available():
+    found, version = available()
+    assert found
+    assert version.startswith("LAMMPS 20")
+
+
+def test_launcher_that_expects_mpi_ranks_does_no_harm(monkeypatch):
+    for name, value in {"PMI_FD": "7", "PMI_RANK": "0", "PMI_SIZE": "2", "PMI_JOBID": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert available()[0]
+
+
+def test_complete_trajectory(task, complete):
+    assert complete.end.reason is EndReason.COMPLETED
+    assert complete.end.steps_done == 200
+    assert len(complete) == task.n_frames == 21
+    np.testing.assert_allclose(complete.positions[0], task.atoms.positions, atol=1e-12)
+
+
+def test_deviation_is_that_of_the_model_files_on_the_saved_frames(task, complete):
+    models = [DeepPotential.load(path) for path in task.models]
+    for frame, atoms in enumerate(complete.frames()):
+        predictions = [model.predict(atoms) for model in models]
+        forces = np.array([prediction.forces for prediction in predictions])
+        expected = committee_deviation([prediction.energy for prediction in predictions], forces)
+        # Same models and positions; only the order of the pairs, hence of the sums, may differ.
+        for name in ("max_f", "mean_f", "min_f", "energy"):
+            assert complete.deviations[name][frame] == pytest.approx(getattr(expected, name), abs=1e-10)
+        assert complete.deviations["worst_atom"][frame] == force_deviation(forces).argmax()
+        assert complete.potential_energies[frame] == pytest.approx(predictions[0].energy, abs=1e-10)
+
+
+def test_blow_up_is_a_result_and_is_not_run_again(task, tmp_path):
+    result = explore(replace(task, limits=Limits(temperature=21.0, distance_ratio=0.95)), tmp_path)
+    assert result.end.reason in {EndReason.TEMPERATURE, EndReason.TOO_CLOSE}
+    assert 0 < len(result) < task.n_frames
+    assert (tmp_path / "job.err").read_text().count("step ") == 1
+    assert '"corrections": []' in (tmp_path / "custodian.json").read_text()
+
+
+def test_sigkill_leaves_a_valid_prefix(task, complete, tmp_path):
+    long = replace(task, n_steps=10**6, restart_stride=0)
+    long.write(tmp_path / TASK_FILE)
+    process = subprocess.Popen([*RUN, TASK_FILE], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while len(read_result(tmp_path)) < 5:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    result = read_result(tmp_path)
+    n = min(len(result), len(complete))
+    assert n >= 5
+    assert result.end is None
+    # Bit for bit up to the first restart file of the complete run, at step 50, where atoms are wrapped anew.
+    np.testing.assert_array_equal(result.positions[:5], complete.positions[:5])
+    np.testing.assert_array_equal(result.deviations["max_f"][:5], complete.deviations["max_f"][:5])
+
+
+def command_killed(tmp_path, step: int, kills: int) -> str:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED_ONCE.format(step=step, kills=kills))
+    return f"{sys.executable} {script}"
+
+
+@pytest.mark.parametrize(("step", "resumed"), [(130, "going on from step 100"), (30, "from the start")])
+def test_killed_process_goes_on_and_ends_where_it_would_have_ended(step, resumed, task, complete, tmp_path):
+    result = explore(task, tmp_path / "run", command=command_killed(tmp_path, step, kills=1))
+    assert (tmp_path / "run" / "attempts").read_text() == "xx"
+    assert resumed in (tmp_path / "run" / "job.err").read_text()
+    assert result.end.reason is EndReason.COMPLETED
+    np.testing.assert_array_equal(result.steps, complete.steps)
+    # A restart file keeps positions and velocities exactly, sums are done in another order.
+    np.testing.assert_allclose(result.positions, complete.positions, atol=1e-8)
+    np.testing.assert_allclose(result.cells, complete.cells, atol=1e-8)
+
+
+def test_process_killed_three_times_is_a_crash_that_keeps_its_frames(task, tmp_path):
+    with pytest.raises(CalculationError, match=r"killed by signal 9.*4 frames are saved") as caught:
+        explore(task, tmp_path / "run", command=command_killed(tmp_path, 30, kills=9))
+    assert caught.value.kind is FailureKind.CRASH
+    assert (tmp_path / "run" / "attempts").read_text() == "xxx"
+    assert len(read_result(tmp_path / "run")) == 4
+
+
+def test_missing_model_file_is_an_input_fault_and_is_not_run_again(task, tmp_path):
+    with pytest.raises(CalculationError, match=r"absent.pt: cannot read the model") as caught:
+        explore(replace(task, models=(tmp_path / "absent.pt",)), tmp_path)
+    assert caught.value.kind is FailureKind.INPUT
+
+
+def test_time_limit_ends_the_trajectory_with_its_frames(task, tmp_path):
+    result = explore(replace(task, n_steps=10**7, timestep=1e-6), tmp_path, timeout=2.0)
+    assert result.end.reason is EndReason.TIMEOUT
+    assert len(result) > 1
+
+
+def test_process_that_hangs_is_stopped_at_its_time_limit(task, tmp_path, monkeypatch):
+    monkeypatch.setattr("alpw.codes.lammps.exploration.GRACE_SECONDS", 0.5)
+    script = tmp_path / "hangs.py"
+    script.write_text("import time; time.sleep(600)")
+    result = explore(task, tmp_path / "run", command=f"{sys.executable} {script}", timeout=0.5)
+    assert result.end.reason is EndReason.TIMEOUT
+    assert len(result) == 0
+
+
+def test_directory_of_an_earlier_trajectory_is_cleared(task, tmp_path):
+    (tmp_path / "restart.50").write_bytes(b"not a restart file")
+    (tmp_path / "frames.bin").write_bytes(os.urandom(5000))
+    short = replace(task, n_steps=20)
+    assert len(explore(short, tmp_path)) == 3

@@ -1,0 +1,75 @@
+"""The task: what it accepts, and that it survives the way through JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from alpw.codes.lammps.inputs import Ensemble, ExplorationTask, Limits
+from alpw.errors import InputError
+
+
+def task(**options) -> ExplorationTask:
+    settings = {
+        "atoms": bulk("Si", cubic=True),
+        "models": ["0.pt", "1.pt"],
+        "ensemble": "nvt",
+        "temperature": 300.0,
+        "n_steps": 100,
+        **options,
+    }
+    return ExplorationTask(**settings)
+
+
+def test_task_survives_json(tmp_path):
+    atoms = bulk("SiC", "zincblende", a=4.36).repeat((1, 2, 3))
+    atoms.rattle(0.1, seed=1)
+    atoms.set_masses(np.linspace(10.0, 30.0, len(atoms)))
+    atoms.pbc = [True, False, True]
+    original = task(atoms=atoms, temperature=1 / 3, seed=2**40, limits=Limits(force=50.0))
+    original.write(tmp_path / "task.json")
+    copy = ExplorationTask.read(tmp_path / "task.json")
+    for name in ("positions", "numbers", "pbc"):
+        np.testing.assert_array_equal(getattr(copy.atoms, name), getattr(atoms, name))
+    np.testing.assert_array_equal(copy.atoms.cell.array, atoms.cell.array)
+    np.testing.assert_array_equal(copy.atoms.get_masses(), atoms.get_masses())
+    assert copy.models == (Path("0.pt"), Path("1.pt"))
+    assert copy.ensemble is Ensemble.NVT
+    assert copy.temperature == 1 / 3
+    assert (copy.seed, copy.limits) == (2**40, Limits(force=50.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"ensemble": "npt"},
+            "ensemble: unknown ensemble 'npt'; one of nve, nvt, npt-iso, npt-aniso, npt-tri",
+        ),
+        ({"ensemble": "npt-iso"}, "pressure: npt-iso needs a pressure in bar"),
+        ({"temperature": 0.0}, "temperature: 0.0; a positive number is needed"),
+        ({"timestep": float("nan")}, "timestep: nan; a positive number is needed"),
+        ({"stride": 0}, "stride: 0; a positive number is needed"),
+        ({"n_steps": -1}, "n_steps: -1; must not be negative"),
+        ({"atoms": Atoms("Si", cell=[5, 5, 5], pbc=True)}, "atoms: 1 atoms; dynamics needs two or more"),
+        ({"atoms": Atoms("Si2", cell=[5, 5, 0])}, "atoms: the cell has no volume"),
+        (
+            {"ensemble": "npt-tri", "pressure": 0.0, "atoms": Atoms("Si2", cell=[5, 5, 5], pbc=[1, 1, 0])},
+            r"atoms: npt-tri needs a periodic cell, found pbc \[True, True, False\]",
+        ),
+    ],
+)
+def test_what_lammps_would_refuse_is_refused_with_the_field(options, message):
+    with pytest.raises(InputError, match=message):
+        task(**options)
+
+
+def test_file_that_is_no_task_is_named(tmp_path):
+    path = tmp_path / "task.json"
+    path.write_text('{"atoms": 1}')
+    with pytest.raises(InputError, match=r"task.json: not an exploration task"):
+        ExplorationTask.read(path)

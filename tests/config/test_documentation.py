@@ -1,0 +1,115 @@
+"""docs/inputs.md and the examples say what the models say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from ase.data import atomic_numbers
+from pydantic_core import PydanticUndefined
+
+from alpw.config import json_schema, load_inputs
+from alpw.config.explore import Explore, MdJob, SysConfig
+from alpw.config.keys import keys_of
+from alpw.config.param import Dft, Initial, Param, Strategy
+from alpw.config.resource import Resource, ResourceBlock
+from alpw.config.section import Section
+from alpw.config.train import Descriptor, FittingNet, Optimizer, Train
+from alpw.config.vocabulary import NO_EFFECT, NOT_AVAILABLE
+from alpw.structures.sanity import lowest_distance_fraction
+
+ROOT = Path(__file__).parents[2]
+SECTIONS: dict[str, type[Section]] = {
+    "param.json": Param,
+    "initial": Initial,
+    "train": Train,
+    "train.descriptor": Descriptor,
+    "train.fitting_net": FittingNet,
+    "train.optimizer": Optimizer,
+    "strategy": Strategy,
+    "explore": Explore,
+    "explore.sys_configs": SysConfig,
+    "explore.md_jobs": MdJob,
+    "dft": Dft,
+    "resource.json": Resource,
+    "resource.json: each block": ResourceBlock,
+}
+FILLED_FROM_THE_FILE = {"campaign", "work_dir"}
+
+
+def section_text(title: str) -> str:
+    text = (ROOT / "docs/inputs.md").read_text(encoding="utf-8")
+    found = re.search(rf"^##+ {re.escape(title)}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert found, f"docs/inputs.md has no section {title}"
+    return found[1]
+
+
+def rows(title: str) -> list[list[str]]:
+    table = [line for line in section_text(title).splitlines() if line.startswith("|")][2:]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in table]
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_the_documented_keys_are_the_keys_with_their_units_and_defaults(title: str) -> None:
+    model = SECTIONS[title]
+    documented = {row[0]: (row[2], row[3]) for row in rows(title)}
+    assert list(documented) == keys_of(model)
+    for key, (unit, default) in documented.items():
+        info = model.model_fields[key]
+        extra = info.json_schema_extra
+        assert unit == (extra["unit"] if isinstance(extra, dict) else ""), key
+        if default == "required":
+            assert info.is_required()
+        elif default == "absent":
+            assert info.default is None or key in FILLED_FROM_THE_FILE, key
+        elif isinstance(info.default, Section):
+            assert default == "{}" and info.default == type(info.default)(), key
+        else:
+            assert info.default is not PydanticUndefined and json.loads(default) == info.default, key
+
+
+@pytest.mark.parametrize(
+    ("title", "tables"), [("Without effect", NO_EFFECT), ("Not available", NOT_AVAILABLE)]
+)
+def test_every_key_of_the_predecessor_that_differs_is_documented(
+    title: str, tables: dict[str, dict[str, object]]
+) -> None:
+    text = section_text(title)
+    missing = {key for table in tables.values() for key in table if f"`{key}`" not in text}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("name", ["silicon", "silicon_cp2k"])
+def test_the_examples_are_valid_without_a_note(name: str) -> None:
+    folder = ROOT / "examples" / name
+    param, resource = load_inputs(folder / "param.json", folder / "resource.json")
+    assert param.notes == resource.notes == []
+    assert param.campaign == name
+    (atoms,) = param.explore.sys_configs[0].read()
+    assert set(atoms.numbers) == {atomic_numbers["Si"]}
+    # The bond of silicon, 2.352 Å, over twice the covalent radius 1.11 Å.
+    assert lowest_distance_fraction(atoms) == pytest.approx(1.0593, abs=1e-3)
+
+
+def test_the_silicon_example_has_two_by_two_by_one_cells() -> None:
+    param, _ = load_inputs(ROOT / "examples/silicon/param.json", ROOT / "examples/silicon/resource.json")
+    (atoms,) = param.explore.sys_configs[0].read()
+    assert len(atoms) == 32
+    assert atoms.cell.cellpar() == pytest.approx([10.862, 10.862, 5.431, 90, 90, 90])
+
+
+@pytest.mark.parametrize("file", ["param", "resource"])
+def test_the_schema_has_every_key_and_no_field_of_our_own(file: str) -> None:
+    schema = json.loads(json.dumps(json_schema(file)))
+    blocks = {"Param" if file == "param" else "Resource": schema, **schema["$defs"]}
+    for model in SECTIONS.values():
+        if model.__name__ in blocks:
+            assert set(keys_of(model)) <= set(blocks[model.__name__]["properties"])
+    assert not {"files", "notes", "source", "file"} & {
+        key for block in blocks.values() for key in block["properties"]
+    }
+    if file == "param":
+        assert "rmax" in blocks["Descriptor"]["properties"]
+        assert blocks["MdJob"]["properties"]["temps"]["anyOf"][1]["type"] == "number"

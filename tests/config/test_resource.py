@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alpw.config import Resource, load_inputs, load_resource
+from alpw.errors import InputError
+
+
+def read(tmp_path: Path, **blocks: Any) -> Resource:
+    (tmp_path / "resource.json").write_text(json.dumps({"train": {}, "explore": {}, "dft": {}, **blocks}))
+    return load_resource(tmp_path / "resource.json")
+
+
+def test_empty_blocks_run_one_calculation_per_job_without_a_command(tmp_path: Path) -> None:
+    block = read(tmp_path).dft
+    assert (block.command, block.group_size, block.parallel_num, block.queue_name) == (None, 1, 1, None)
+    assert (block.number_node, block.cpu_per_node, block.gpu_per_node) == (1, 1, 0)
+
+
+def test_the_predecessors_block_keeps_its_values(tmp_path: Path) -> None:
+    block = {
+        "command": "mpirun -np 4 cp2k.popt",
+        "group_size": -1,
+        "parallel_num": 2,
+        "number_node": 1,
+        "gpu_per_node": 4,
+        "cpu_per_node": 4,
+        "queue_name": "3080ti, 1080ti ,new",
+        "custom_flags": ["#SBATCH -x gn18"],
+        "module_list": "cuda/11.6",
+        "task_run_num": 3,
+    }
+    resource = read(tmp_path, DFT=block, dft=block)
+    assert resource.dft.command == block["command"]
+    assert resource.dft.queue_name == "3080ti,1080ti,new"
+    assert resource.dft.module_list == ["cuda/11.6"]
+    assert resource.dft.group_size == -1
+    assert resource.notes == [
+        "DFT.task_run_num: has no effect: the predecessor ignores it too",
+    ]
+
+
+def test_the_command_of_training_is_reported_as_unused(tmp_path: Path) -> None:
+    resource = read(tmp_path, train={"command": "PWMLFF"})
+    assert resource.notes == ["train.command: has no effect: models are trained by ALPW itself"]
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"group_size": 0}, "dft.group_size: 0 calculations per job"),
+        ({"group_size": -2}, "dft.group_size: -2 must be at least -1"),
+        ({"group_size": "all"}, "dft.group_size: 'all' is not a whole number"),
+        ({"cpu_per_node": 0}, "dft.cpu_per_node: 0 must be at least 1"),
+        ({"command": " "}, "dft.command: is empty"),
+        ({"command": "mpirun -np 8 cp2k", "cpu_per_node": 4}, "dft.command: starts 8 processes"),
+        ({"walltime": "10"}, "dft.walltime: '10' does not have the form"),
+        ({"queue": "cpu"}, "dft.queue: unknown key, did you mean 'queue_name'?"),
+        ({"gpu_per_nod": 1}, "dft.gpu_per_nod: unknown key, did you mean 'gpu_per_node'?"),
+    ],
+)
+def test_wrong_values_are_errors_with_their_key(tmp_path: Path, block: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        read(tmp_path, dft=block)
+    assert str(raised.value).startswith(f"{tmp_path / 'resource.json'}: {message}")
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["mpirun -np $SLURM_NTASKS cp2k", "srun cp2k", "mpirun -np 4 cp2k"])
+def test_commands_that_fit_the_job_are_accepted(tmp_path: Path, command: str) -> None:
+    assert (
+        read(tmp_path, dft={"command": command, "cpu_per_node": 2, "number_node": 2}).dft.command == command
+    )
+
+
+@pytest.mark.parametrize("walltime", ["00:30:00", "24:00:00", "2-12:00:00"])
+def test_walltimes_of_slurm_are_accepted(tmp_path: Path, walltime: str) -> None:
+    assert read(tmp_path, dft={"walltime": walltime}).dft.walltime == walltime
+
+
+def test_a_missing_block_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "resource.json").write_text('{"train": {}, "dft": {}}')
+    with pytest.raises(InputError, match="explore: required key is missing"):
+        load_resource(tmp_path / "resource.json")
+
+
+def test_both_files_are_checked_before_either_is_used(tmp_path: Path) -> None:
+    (tmp_path / "param.json").write_text("{}")
+    (tmp_path / "resource.json").write_text("{}")
+    with pytest.raises(InputError) as raised:
+        load_inputs(tmp_path / "param.json", tmp_path / "resource.json")
+    for part in ("param.json: strategy: required", "resource.json: explore: required"):
+        assert part in str(raised.value)
+
+
+def test_a_resource_out_of_the_database_is_the_same(tmp_path: Path) -> None:
+    resource = read(tmp_path, dft={"queue_name": "cpu"})
+    assert Resource.model_validate(json.loads(json.dumps(resource.model_dump(mode="json")))) == resource

@@ -1,0 +1,108 @@
+"""A tiny but real campaign: 16 silicon atoms, xTB labels, small nets, short trajectories."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ase.build import bulk
+
+from alpw.database import daemon
+from alpw.database.launchpad import open_launchpad, prepare, write_launchpad_file
+
+BIN = Path(sys.executable).parent
+
+TINY = {
+    "campaign": "tiny",
+    "initial": {"perturb": 6, "cell_pert_fraction": 0.0, "atom_pert_distance": 0.1},
+    "train": {
+        "atom_type": ["Si"],
+        "descriptor": {"rcut": 4.0, "rcut_smth": 1.0, "axis_neuron": 4, "neuron": [8, 8]},
+        "fitting_net": {"neuron": [16, 16]},
+        "optimizer": {"steps": 120, "learning_rate": 0.005},
+    },
+    "strategy": {
+        "model_num": 3,
+        "lower_model_devi_f": 0.02,
+        "upper_model_devi_f": 5.0,
+        "max_select": 3,
+        "validation_frames": 2,
+    },
+    "explore": {
+        "sys_configs": [{"config": "POSCAR", "format": "vasp/poscar"}],
+        "md_jobs": [
+            {"sys_idx": [0], "temps": [300], "nsteps": 30, "trj_freq": 3},
+            {"sys_idx": [0], "temps": [500], "nsteps": 30, "trj_freq": 3},
+        ],
+    },
+    "dft": {"dft_style": "xtb"},
+}
+RESOURCE = {"train": {}, "explore": {}, "dft": {"group_size": 2}}
+
+
+class Inputs:
+    """Input files in a folder, and the commands run there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.param, self.resource = copy.deepcopy(TINY), copy.deepcopy(RESOURCE)
+        bulk("Si", cubic=True).repeat((2, 1, 1)).write(folder / "POSCAR", format="vasp", direct=True)
+        self.write()
+
+    def write(self) -> None:
+        (self.folder / "param.json").write_text(json.dumps(self.param))
+        (self.folder / "resource.json").write_text(json.dumps(self.resource))
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "ALPW_DB_DIR": str(self.folder / "db"),
+            "COLUMNS": "120",
+        }
+
+    def command(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess:
+        """Run one of our or FireWorks' commands in the folder."""
+        program, *arguments = words
+        return subprocess.run(
+            [str(BIN / program), *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def popen(self, *words: str) -> subprocess.Popen:
+        """Start a command in the folder, in a session of its own."""
+        program, *arguments = words
+        with (self.folder / "command.log").open("ab") as log:
+            return subprocess.Popen(
+                [str(BIN / program), *arguments],
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Valid inputs of the tiny campaign; change ``inputs.param`` and call ``inputs.write()``."""
+    return Inputs(tmp_path)
+
+
+@pytest.fixture
+def launchpad(inputs):
+    """A fresh LaunchPad on a private server, known to every command in the folder of ``inputs``."""
+    server = daemon.start(inputs.folder / "db")
+    file = write_launchpad_file(inputs.folder / "my_launchpad.yaml", server.uri)
+    launchpad = open_launchpad(file)
+    prepare(launchpad)
+    yield launchpad
+    launchpad.connection.close()
+    daemon.stop(inputs.folder / "db")

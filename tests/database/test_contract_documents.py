@@ -1,0 +1,481 @@
+"""What ALPW and FireWorks expect of any MongoDB: documents, queries, updates, indexes, errors.
+
+Every expectation is MongoDB's documented behaviour; run it on a server of your own with ALPW_TEST_MONGO_URI.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from bson import Binary, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from pymongo import DeleteOne, InsertOne, ReplaceOne, ReturnDocument, UpdateOne
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError, DocumentTooLarge, DuplicateKeyError, OperationFailure
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678000)
+
+VALUES = {
+    "int": 5,
+    "long": Int64(2**40),
+    "small long": Int64(7),
+    "double": 2.0,
+    "tiny": 5e-324,
+    "infinity": math.inf,
+    "string": 'añ✓ "q" \n',
+    "true": True,
+    "null": None,
+    "array": [1, [2, [3, "x"]], {"a": []}],
+    "document": {"1": "READY", "22": {"x y": 1}},
+    "bytes": b"\x00\xff" * 8,
+    "binary": Binary(b"abc", 5),
+    "date": NOW,
+    "decimal": Decimal128("1.2300"),
+    "id": ObjectId("0123456789abcdef01234567"),
+    "regex": Regex("^a.b$", "i"),
+    "timestamp": Timestamp(10, 2),
+    "least": MinKey(),
+    "greatest": MaxKey(),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_type_comes_back_as_it_went(mongo: Database, name: str) -> None:
+    mongo.c.insert_one({"_id": 1, "value": VALUES[name]})
+    found = mongo.c.find_one({"_id": 1})["value"]
+    assert found == VALUES[name]
+    assert type(found) is type(VALUES[name])
+
+
+def test_key_order_and_nan_survive(mongo: Database) -> None:
+    mongo.c.insert_one({"_id": 1, "z": 1, "a": {"y": 1, "b": 2}, "nan": math.nan})
+    found = mongo.c.find_one()
+    assert list(found) == ["_id", "z", "a", "nan"]
+    assert list(found["a"]) == ["y", "b"]
+    assert math.isnan(found["nan"])
+
+
+FRAMES = [
+    {
+        "_id": i,
+        "n": i,
+        "name": f"fw-{i:02d}",
+        "tags": ["a", f"t{i % 3}"],
+        "sub": {"k": i % 4, "arr": [{"x": i, "y": i * 2}, {"x": -i, "y": 0}]},
+        **({"opt": i} if i % 2 else {}),
+    }
+    for i in range(20)
+]
+QUERIES = [
+    ({"n": {"$gte": 5, "$lt": 8}}, [5, 6, 7]),
+    ({"n": {"$in": [1, 3, 99]}}, [1, 3]),
+    ({"n": {"$nin": list(range(2, 20))}}, [0, 1]),
+    ({"n": {"$ne": 1}, "_id": {"$lt": 3}}, [0, 2]),
+    ({"opt": {"$exists": False}, "n": {"$lt": 5}}, [0, 2, 4]),
+    ({"opt": None, "n": {"$lt": 5}}, [0, 2, 4]),
+    ({"opt": {"$ne": None}, "n": {"$lt": 5}}, [1, 3]),
+    ({"name": {"$regex": "FW-0[12]$", "$options": "i"}}, [1, 2]),
+    ({"name": Regex("-1[0-1]")}, [10, 11]),
+    ({"name": {"$not": Regex("^fw-[01]")}}, []),
+    ({"sub.arr": {"$elemMatch": {"x": {"$gt": 3}, "y": {"$lt": 10}}}}, [4]),
+    ({"sub.arr.x": -7}, [7]),
+    ({"sub.arr.0.x": 7}, [7]),
+    ({"tags": {"$all": ["a", "t1"]}, "n": {"$lt": 5}}, [1, 4]),
+    ({"tags": {"$size": 2}, "n": 3}, [3]),
+    ({"name": {"$size": 1}}, []),
+    ({"tags": ["a", "t0"], "n": {"$lt": 5}}, [0, 3]),
+    ({"tags": {"$nin": ["t0", "t1"]}, "n": {"$lt": 6}}, [2, 5]),
+    ({"$or": [{"n": 1}, {"n": 2}], "sub.k": {"$exists": True}}, [1, 2]),
+    ({"$nor": [{"n": {"$lt": 15}}]}, [15, 16, 17, 18, 19]),
+    ({"n": {"$not": {"$lt": 18}}}, [18, 19]),
+    ({"n": {"$mod": [7, 3]}}, [3, 10, 17]),
+    ({"n": {"$type": "int"}, "_id": 4}, [4]),
+    ({"n": {"$type": "string"}}, []),
+    ({"$expr": {"$gt": ["$n", 17]}}, [18, 19]),
+    ({"sub": {"k": 1, "arr": [{"x": 1, "y": 2}, {"x": -1, "y": 0}]}}, [1]),
+    ({"n": {"$in": []}}, []),
+    ({"n": True}, []),
+    ({"n": "1"}, []),
+    ({"n": 1.0}, [1]),
+    ({"n": {"$gt": "a"}}, []),
+]
+
+
+@pytest.mark.parametrize("indexed", [False, True], ids=["scan", "indexed"])
+@pytest.mark.parametrize(("query", "expected"), QUERIES, ids=[str(query)[:60] for query, _ in QUERIES])
+def test_query(mongo: Database, query: dict, expected: list, indexed: bool) -> None:
+    mongo.c.insert_many(FRAMES)
+    if indexed:
+        for path in ("n", "opt", "name", "tags", "sub.k", "sub.arr.x"):
+            mongo.c.create_index(path)
+    assert sorted(frame["_id"] for frame in mongo.c.find(query)) == expected
+    assert mongo.c.count_documents(query) == len(expected)
+
+
+def test_numeric_keys_of_documents_are_not_array_positions(mongo: Database) -> None:
+    mongo.c.insert_one({"_id": 1, "fw_states": {"1": "READY", "2": "WAITING"}, "arr": ["p", "q"]})
+    mongo.c.update_one({"_id": 1}, {"$set": {"fw_states.1": "FIZZLED", "fw_states.30": "NEW", "arr.1": "Q"}})
+    mongo.c.update_one({"_id": 1}, {"$unset": {"fw_states.2": ""}})
+    assert mongo.c.find_one() == {"_id": 1, "fw_states": {"1": "FIZZLED", "30": "NEW"}, "arr": ["p", "Q"]}
+
+
+@pytest.mark.parametrize(
+    ("projection", "expected"),
+    [
+        ({"x.y": 1}, {"_id": 3, "x": {"y": 3}}),
+        ({"_id": 0, "a": True}, {"a": 0}),
+        ({"x": 0, "l": 0}, {"_id": 3, "a": 0}),
+        ({"l.k": 1}, {"_id": 3, "l": [{"k": 1}, {"k": 2}]}),
+        ({"x.z": {"$slice": 2}, "a": 0, "l": 0}, {"_id": 3, "x": {"y": 3, "z": [1, 2]}}),
+        ({"l": {"$elemMatch": {"k": 2}}}, {"_id": 3, "l": [{"k": 2, "v": 2}]}),
+    ],
+)
+def test_projection(mongo: Database, projection: dict, expected: dict) -> None:
+    mongo.c.insert_one(
+        {"_id": 3, "a": 0, "x": {"y": 3, "z": [1, 2, 3]}, "l": [{"k": 1, "v": 1}, {"k": 2, "v": 2}, 5]}
+    )
+    assert mongo.c.find_one({}, projection) == expected
+    # the stored document is as it was
+    assert mongo.c.find_one()["x"]["z"] == [1, 2, 3]
+
+
+def test_sort_puts_types_in_bson_order_and_missing_with_null(mongo: Database) -> None:
+    values = ["text", 3, None, {"a": 1}, True, 2.5, NOW, [9, 1]]
+    mongo.c.insert_many([{"_id": i, "v": value} for i, value in enumerate(values)])
+    mongo.c.insert_one({"_id": 99})
+    ascending = [document["_id"] for document in mongo.c.find().sort([("v", 1), ("_id", 1)])]
+    assert ascending == [2, 99, 7, 5, 1, 0, 3, 4, 6]
+    # in descending order an array sorts by its greatest element
+    assert [document["_id"] for document in mongo.c.find({"_id": {"$in": [1, 7]}}).sort("v", -1)] == [7, 1]
+
+
+def test_sort_by_a_path_that_ends_early_is_a_sort_by_null(mongo: Database) -> None:
+    mongo.c.insert_many(
+        [{"_id": 1, "a": {"b": 1}}, {"_id": 2, "a": 5}, {"_id": 3}, {"_id": 4, "a": [{"b": 0}, {"b": 9}]}]
+    )
+    assert [document["_id"] for document in mongo.c.find().sort([("a.b", 1), ("_id", 1)])] == [2, 3, 4, 1]
+    assert [document["_id"] for document in mongo.c.find().sort([("a.b", -1), ("_id", 1)])] == [4, 1, 2, 3]
+
+
+UPDATES = [
+    ({"n": 1}, {"$inc": {"n": 4, "new.deep": 2}}, {"n": 5, "new": {"deep": 2}}),
+    ({"n": 3}, {"$mul": {"n": 2.0, "m": 5}}, {"n": 6.0, "m": 0}),
+    ({"n": 3}, {"$min": {"n": 2}}, {"n": 2}),
+    ({"n": 3}, {"$max": {"n": 2}}, {"n": 3}),
+    ({"a": 1}, {"$rename": {"a": "b.c"}}, {"b": {"c": 1}}),
+    ({"l": [1]}, {"$push": {"l": 2}}, {"l": [1, 2]}),
+    ({}, {"$push": {"l": {"$each": [3, 1, 2], "$sort": -1, "$slice": 2}}}, {"l": [3, 2]}),
+    ({"l": [1]}, {"$addToSet": {"l": {"$each": [1, 2, 2]}}}, {"l": [1, 2]}),
+    ({"l": [0, False]}, {"$addToSet": {"l": False}}, {"l": [0, False]}),
+    ({"l": [1, 5, 3]}, {"$pull": {"l": {"$gte": 3}}}, {"l": [1]}),
+    ({"l": [{"k": 1, "v": 1}, {"k": 2}]}, {"$pull": {"l": {"k": 1}}}, {"l": [{"k": 2}]}),
+    ({"l": [1, 2, 1]}, {"$pullAll": {"l": [1]}}, {"l": [2]}),
+    ({"l": [1, 2]}, {"$pop": {"l": -1}}, {"l": [2]}),
+    ({"l": [1]}, {"$set": {"l.2": 3}}, {"l": [1, None, 3]}),
+    ({"l": [1, 2]}, {"$unset": {"l.0": ""}}, {"l": [None, 2]}),
+    ({"l": [{"v": 1}, {"v": 2}]}, {"$set": {"l.$[].v": 0}}, {"l": [{"v": 0}, {"v": 0}]}),
+    ({"a": 2}, [{"$set": {"b": {"$add": ["$a", 1]}}}], {"a": 2, "b": 3}),
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "update", "after"), UPDATES, ids=[str(update)[:60] for _, update, _ in UPDATES]
+)
+def test_update_operator(mongo: Database, before: dict, update: dict, after: dict) -> None:
+    mongo.c.insert_one({"_id": 1, **before})
+    result = mongo.c.update_one({"_id": 1}, update)
+    assert result.matched_count == 1
+    assert result.modified_count == (before != after)
+    assert mongo.c.find_one({}, {"_id": 0}) == after
+
+
+def test_positional_operator_and_array_filters(mongo: Database) -> None:
+    mongo.c.insert_one({"_id": 1, "l": [{"k": 1, "v": 1}, {"k": 2, "v": 2}]})
+    mongo.c.update_one({"_id": 1, "l.k": 2}, {"$set": {"l.$.v": 99}})
+    mongo.c.update_one({"_id": 1}, {"$set": {"l.$[e].w": 7}}, array_filters=[{"e.v": {"$lt": 50}}])
+    assert mongo.c.find_one()["l"] == [{"k": 1, "v": 1, "w": 7}, {"k": 2, "v": 99}]
+
+
+def test_upsert_starts_from_the_equalities_of_its_query(mongo: Database) -> None:
+    result = mongo.c.update_one(
+        {"campaign": "a", "n": {"$gt": 5}, "sub.x": {"$eq": 2}},
+        {"$set": {"v": 1}, "$setOnInsert": {"born": True}},
+        upsert=True,
+    )
+    expected = {"_id": result.upserted_id, "campaign": "a", "sub": {"x": 2}, "v": 1, "born": True}
+    assert mongo.c.find_one() == expected
+    assert (
+        mongo.c.update_one({"campaign": "a"}, {"$setOnInsert": {"born": False}}, upsert=True).upserted_id
+        is None
+    )
+    assert mongo.c.find_one()["born"] is True
+
+
+def test_find_and_modify_returns_the_document_before_or_after(mongo: Database) -> None:
+    mongo.c.insert_many([{"_id": i, "p": p, "state": "READY"} for i, p in enumerate((3, 9, 5))])
+    change, first = {"$set": {"state": "RUNNING"}}, [("p", -1)]
+    before = mongo.c.find_one_and_update({"state": "READY"}, change, sort=first)
+    assert (before["p"], before["state"]) == (9, "READY")
+    after = mongo.c.find_one_and_update(
+        {"state": "READY"}, change, sort=first, projection={"_id": 0}, return_document=ReturnDocument.AFTER
+    )
+    assert after == {"p": 5, "state": "RUNNING"}
+    assert mongo.c.find_one_and_update({"p": 77}, change) is None
+    assert mongo.c.find_one_and_delete({"p": 9})["state"] == "RUNNING"
+    assert mongo.c.find_one_and_replace({"_id": 0}, {"only": 1}, return_document=ReturnDocument.AFTER) == {
+        "_id": 0,
+        "only": 1,
+    }
+
+
+def test_unique_index_holds_for_every_kind_of_write(mongo: Database) -> None:
+    mongo.c.create_index([("campaign", 1), ("iteration", 1)], unique=True)
+    mongo.c.insert_many([{"campaign": "a", "iteration": i} for i in range(3)])
+    writes = [
+        lambda: mongo.c.insert_one({"campaign": "a", "iteration": 1}),
+        lambda: mongo.c.update_one({"iteration": 2}, {"$set": {"iteration": 0}}),
+        lambda: mongo.c.find_one_and_update({"iteration": 2}, {"$inc": {"iteration": -1}}),
+        lambda: mongo.c.replace_one({"iteration": 2}, {"campaign": "a", "iteration": 1}),
+    ]
+    for write in writes:
+        with pytest.raises(DuplicateKeyError) as caught:
+            write()
+        assert caught.value.code == 11000
+    assert sorted(d["iteration"] for d in mongo.c.find()) == [0, 1, 2]
+    mongo.c.insert_one({"campaign": "b", "iteration": 1})
+
+
+def test_bulk_errors_name_the_statement_and_keep_the_rest(mongo: Database) -> None:
+    mongo.c.create_index("fw_id", unique=True)
+    mongo.c.insert_one({"fw_id": 1})
+    with pytest.raises(BulkWriteError) as caught:
+        mongo.c.insert_many([{"fw_id": 2}, {"fw_id": 1}, {"fw_id": 3}], ordered=False)
+    assert caught.value.details["nInserted"] == 2
+    assert [error["index"] for error in caught.value.details["writeErrors"]] == [1]
+    with pytest.raises(BulkWriteError) as caught:
+        mongo.c.insert_many([{"fw_id": 12}, {"fw_id": 1}, {"fw_id": 13}])
+    assert caught.value.details["nInserted"] == 1
+    assert sorted(document["fw_id"] for document in mongo.c.find()) == [1, 2, 3, 12]
+
+
+def test_sparse_and_partial_unique_indexes_leave_documents_out(mongo: Database) -> None:
+    mongo.c.create_index("u", unique=True, sparse=True)
+    mongo.c.insert_many([{}, {}, {"u": 1}])
+    with pytest.raises(DuplicateKeyError):
+        mongo.c.insert_one({"u": 1})
+    mongo.d.create_index("u", unique=True, partialFilterExpression={"live": True})
+    mongo.d.insert_many([{"u": 1, "live": False}, {"u": 1, "live": False}, {"u": 1, "live": True}])
+    with pytest.raises(DuplicateKeyError):
+        mongo.d.update_one({"live": False}, {"$set": {"live": True}})
+
+
+def test_unique_index_on_an_array_is_on_its_elements(mongo: Database) -> None:
+    mongo.c.create_index("tags", unique=True)
+    mongo.c.insert_one({"tags": ["a", "b"]})
+    with pytest.raises(DuplicateKeyError):
+        mongo.c.insert_one({"tags": ["b", "c"]})
+    mongo.c.update_one({}, {"$pull": {"tags": "b"}})
+    mongo.c.insert_one({"tags": ["b", "c"]})
+
+
+def test_index_definitions(mongo: Database) -> None:
+    mongo.c.insert_one({"n": 1})
+    mongo.c.create_index([("state", -1), ("spec._priority", -1)])
+    mongo.c.create_index("n", unique=True)
+    mongo.c.create_index("n", unique=True)
+    information = mongo.c.index_information()
+    assert set(information) == {"_id_", "state_-1_spec._priority_-1", "n_1"}
+    assert information["n_1"]["unique"] is True
+    with pytest.raises(OperationFailure):
+        mongo.c.create_index("n", sparse=True)
+    mongo.c.drop_index("n_1")
+    mongo.c.insert_one({"n": 1})
+    with pytest.raises(DuplicateKeyError):
+        mongo.c.create_index("n", unique=True)
+    assert "n_1" not in mongo.c.index_information()
+    with pytest.raises(OperationFailure):
+        mongo.c.drop_index("n_1")
+
+
+def test_bulk_write_counts(mongo: Database) -> None:
+    mongo.c.insert_many([{"_id": i, "v": 0} for i in range(5)])
+    result = mongo.c.bulk_write(
+        [
+            InsertOne({"_id": 10}),
+            UpdateOne({"_id": 1}, {"$inc": {"v": 5}}),
+            UpdateOne({"_id": 0}, {"$set": {"v": 0}}),
+            DeleteOne({"_id": 2}),
+            ReplaceOne({"_id": 3}, {"w": 1}),
+            UpdateOne({"_id": 50}, {"$set": {"v": 1}}, upsert=True),
+        ]
+    )
+    counts = result.inserted_count, result.matched_count, result.modified_count, result.deleted_count
+    assert counts == (1, 3, 2, 1)
+    assert result.upserted_ids == {5: 50}
+    assert mongo.c.find_one({"_id": 3}) == {"_id": 3, "w": 1}
+
+
+def test_aggregation(mongo: Database) -> None:
+    mongo.c.insert_many(
+        [
+            {"_id": i, "state": "AB"[i % 2], "e": i, "els": ["Ge", "Te"][: i % 2 + 1], "zero": 0}
+            for i in range(6)
+        ]
+    )
+    group = {"_id": "$state", "n": {"$sum": 1}, "mean": {"$avg": "$e"}, "zeros": {"$addToSet": "$zero"}}
+    assert list(mongo.c.aggregate([{"$group": group}, {"$sort": {"_id": 1}}])) == [
+        {"_id": "A", "n": 3, "mean": 2.0, "zeros": [0]},
+        {"_id": "B", "n": 3, "mean": 3.0, "zeros": [0]},
+    ]
+    unwound = [{"$unwind": "$els"}, {"$group": {"_id": "$els", "n": {"$sum": 1}}}, {"$sort": {"_id": 1}}]
+    assert list(mongo.c.aggregate(unwound)) == [{"_id": "Ge", "n": 6}, {"_id": "Te", "n": 3}]
+    assert list(mongo.c.aggregate([{"$match": {"e": 99}}, {"$count": "n"}])) == []
+    assert mongo.c.aggregate([{"$set": {"new.x": 1}}, {"$limit": 1}]).next()["new"] == {"x": 1}
+    assert "new" not in mongo.c.find_one()
+    compared = {"_id": 0, "eq": {"$eq": ["$zero", False]}, "gt": {"$gt": ["$zero", None]}}
+    assert mongo.c.aggregate([{"$project": compared}]).next() == {"eq": False, "gt": True}
+    list(mongo.c.aggregate([{"$match": {"state": "A"}}, {"$out": "kept"}]))
+    assert sorted(document["_id"] for document in mongo.kept.find()) == [0, 2, 4]
+
+
+def test_dates_are_parsed_as_lpad_needs(mongo: Database) -> None:
+    mongo.c.insert_many([{"_id": 1, "when": "2026-01-02T00:00:00.123456"}, {"_id": 2, "when": NOW}])
+    parse = {"$dateFromString": {"dateString": "$when", "onError": "$when"}}
+    found = list(mongo.c.aggregate([{"$set": {"when": parse}}, {"$sort": {"when": -1}}]))
+    assert [document["when"] for document in found] == [NOW, datetime(2026, 1, 2, 0, 0, 0, 123000)]
+
+
+def test_cursors_give_every_document_once(mongo: Database) -> None:
+    mongo.c.insert_many([{"_id": i} for i in range(1000)])
+    assert [document["_id"] for document in mongo.c.find(batch_size=7).sort("_id", 1)] == list(range(1000))
+    assert sum(1 for _ in mongo.c.aggregate([{"$match": {}}], batchSize=13)) == 1000
+    cursor = mongo.c.find(batch_size=10)
+    next(cursor)
+    cursor.close()
+    assert [document["_id"] for document in mongo.c.find().skip(990).limit(4).sort("_id", 1)] == [
+        990,
+        991,
+        992,
+        993,
+    ]
+
+
+def test_replies_longer_than_a_message_arrive_whole(mongo: Database) -> None:
+    size = 7 * 2**20
+    mongo.c.insert_many([{"_id": i, "body": bytes(size)} for i in range(9)])
+    assert [len(document["body"]) for document in mongo.c.find()] == [size] * 9
+
+
+def test_documents_over_sixteen_megabytes_are_refused(mongo: Database) -> None:
+    with pytest.raises(DocumentTooLarge):
+        mongo.c.insert_one({"body": bytes(17 * 2**20)})
+    mongo.c.insert_one({"_id": 1, "a": bytes(10 * 2**20)})
+    with pytest.raises(OperationFailure):
+        mongo.c.update_one({"_id": 1}, {"$set": {"b": bytes(10 * 2**20)}})
+    assert set(mongo.c.find_one()) == {"_id", "a"}
+
+
+def test_namespaces_are_separate(mongo: Database) -> None:
+    mongo.c.insert_one({"x": 1})
+    mongo["a.b"].insert_one({"x": 1})
+    assert sorted(mongo.list_collection_names()) == ["a.b", "c"]
+    other = mongo.client[f"{mongo.name}_b"]
+    other.c.insert_one({"x": 2})
+    assert mongo.c.count_documents({"x": 2}) == 0
+    mongo.client.drop_database(other.name)
+    assert other.name not in mongo.client.list_database_names()
+    mongo["a.b"].rename("moved")
+    assert sorted(mongo.list_collection_names()) == ["c", "moved"]
+    mongo.drop_collection("c")
+    assert mongo.c.count_documents({}) == 0
+
+
+ERRORS = {
+    "unknown query operator": (2, lambda c: list(c.find({"a": {"$bogus": 1}}))),
+    "unknown top-level operator": (2, lambda c: list(c.find({"$bogus": 1}))),
+    "mixed operators and fields": (2, lambda c: list(c.find({"a": {"$gt": 1, "b": 2}}))),
+    "$in without an array": (2, lambda c: list(c.find({"a": {"$in": 3}}))),
+    "unknown update operator": (9, lambda c: c.update_one({}, {"$bogus": {"a": 1}})),
+    "unknown stage": (40324, lambda c: list(c.aggregate([{"$bogus": {}}]))),
+    "unknown command": (59, lambda c: c.database.command("nosuchcommand")),
+    "unknown field of a command": (40415, lambda c: c.database.command({"find": "c", "bogus": 1})),
+    "$inc of a string": (14, lambda c: c.update_one({"_id": "s"}, {"$inc": {"x": 1}})),
+    "$inc by a string": (14, lambda c: c.update_one({"_id": "s"}, {"$inc": {"y": "1"}})),
+    "$inc of a string in findAndModify": (
+        14,
+        lambda c: c.find_one_and_update({"_id": "s"}, {"$inc": {"x": 1}}),
+    ),
+    "$push to a string": (2, lambda c: c.update_one({"_id": "s"}, {"$push": {"x": 1}})),
+    "$set below a string": (28, lambda c: c.update_one({"_id": "s"}, {"$set": {"x.y.z": 1}})),
+    "two operators on one path": (
+        40,
+        lambda c: c.update_one({"_id": "s"}, {"$set": {"x": 1}, "$inc": {"x": 1}}),
+    ),
+    "change of _id": (66, lambda c: c.update_one({"_id": "s"}, {"$set": {"_id": "t"}})),
+    "hint on a missing index": (2, lambda c: list(c.find({}, hint="none_1"))),
+    "missing positional match": (2, lambda c: c.update_one({"_id": "s"}, {"$set": {"l.$": 1}})),
+    "cursor that does not exist": (
+        43,
+        lambda c: c.database.command({"getMore": Int64(12345), "collection": "c"}),
+    ),
+    "projection of both kinds": (31254, lambda c: c.find_one({}, {"x": 1, "y": 0})),
+    "unsorted direction": (None, lambda c: list(c.find().sort("x", 3))),
+    "invalid regular expression": (51091, lambda c: list(c.find({"x": {"$regex": "("}}))),
+    "bad accumulator": (15952, lambda c: list(c.aggregate([{"$group": {"_id": 1, "n": {"$bogus": 1}}}]))),
+    "bad expression": (None, lambda c: list(c.aggregate([{"$project": {"n": {"$bogus": 1}}}]))),
+}
+
+
+@pytest.mark.parametrize("empty", [False, True], ids=["with documents", "empty"])
+@pytest.mark.parametrize("what", ERRORS)
+def test_errors_are_errors_and_change_nothing(mongo: Database, what: str, empty: bool) -> None:
+    code, action = ERRORS[what]
+    document = {"_id": "s", "x": "text", "l": [1]}
+    if not empty:
+        mongo.c.insert_one(document)
+    elif what in NEEDS_A_DOCUMENT:
+        pytest.skip("MongoDB finds this error in a document")
+    with pytest.raises(OperationFailure) as caught:
+        action(mongo.c)
+    if code is not None:
+        assert caught.value.code == code
+    assert list(mongo.c.find()) == ([] if empty else [document])
+
+
+NEEDS_A_DOCUMENT = {
+    "$inc of a string",
+    "$inc by a string",
+    "$inc of a string in findAndModify",
+    "$push to a string",
+    "$set below a string",
+    "change of _id",
+    "hint on a missing index",
+    "missing positional match",
+}
+
+
+def test_a_failing_update_leaves_the_documents_before_it_changed(mongo: Database) -> None:
+    mongo.c.insert_many([{"_id": 1, "n": 1}, {"_id": 2, "n": "text"}, {"_id": 3, "n": 3}])
+    with pytest.raises(OperationFailure):
+        mongo.c.update_many({}, {"$set": {"seen": True}, "$inc": {"n": 1}})
+    assert mongo.c.find_one({"_id": 2}) == {"_id": 2, "n": "text"}
+    assert mongo.c.find_one({"_id": 3}) == {"_id": 3, "n": 3}
+
+
+@pytest.mark.slow
+def test_ttl_index_deletes_what_has_expired(mongo: Database) -> None:
+    now = datetime.now(timezone.utc).replace(tzinfo=None)
+    mongo.c.create_index("t", expireAfterSeconds=1)
+    mongo.c.insert_many(
+        [
+            {"_id": 1, "t": now - timedelta(hours=1)},
+            {"_id": 2, "t": now + timedelta(hours=1)},
+            {"_id": 3, "t": "no date"},
+        ]
+    )
+    deadline = time.monotonic() + 150  # MongoDB's own sweep runs once a minute
+    while mongo.c.count_documents({}) > 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert sorted(document["_id"] for document in mongo.c.find()) == [2, 3]

@@ -1,0 +1,141 @@
+"""Whole campaigns through real FireWorks, LAMMPS, torch and xTB."""
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from alpw.database import configurations, iterations, models
+from alpw.database.configurations import Role, State
+from alpw.database.summary import summarise
+
+TEMPLATE = Path(__file__).parents[2] / "fireworks_templates" / "active_learning.yaml"
+
+
+def check_finished(launchpad, name="tiny"):
+    """A campaign that ended holds what it claims."""
+    db = launchpad.db
+    summary = summarise(db, name)
+    assert summary.state in ("converged", "exhausted")
+    assert [iteration.index for iteration in summary.iterations] == list(range(len(summary.iterations)))
+    for iteration in summary.iterations:
+        assert iteration.frames == iteration.accurate + iteration.candidate + iteration.failed > 0
+        assert iteration.labelled + iteration.label_failed == iteration.selected
+    assert summary.labels.get("candidate", 0) == summary.labels.get("labelling", 0) == 0
+    return summary
+
+
+def labelled_once(launchpad):
+    """Each configuration that has a label got it once, and none was lost on the way."""
+    documents = list(launchpad.db[configurations.COLLECTION].find())
+    assert Counter(document["state"] for document in documents) == {State.LABELLED.value: len(documents)}
+    assert len({(document["campaign"], document["key"]) for document in documents}) == len(documents)
+    assert len({document["structure_hash"] for document in documents}) == len(documents)
+    return documents
+
+
+@pytest.mark.slow
+def test_rlaunch_alone_unfolds_a_campaign_from_one_firework(inputs, launchpad):
+    own = TEMPLATE.read_text().replace("examples/silicon/", "")
+    (inputs.folder / "start.yaml").write_text(own)
+    assert inputs.command("lpad", "add", "start.yaml").returncode == 0
+    result = inputs.command("rlaunch", "rapidfire", "--sleep", "1", timeout=500)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+    summary = check_finished(launchpad)
+    assert len(summary.iterations) == 2
+    documents = labelled_once(launchpad)
+    assert len({document["settings_hash"] for document in documents}) == 1
+
+    trained = models.committee(launchpad.db, "tiny", 1)
+    assert len(trained) == 3
+    snapshot = set(trained[0]["training_set"]["ids"])
+    validation = set(configurations.ids(launchpad.db, "tiny", Role.VALIDATION))
+    assert validation and not validation & snapshot
+    assert len(snapshot) > len(models.committee(launchpad.db, "tiny", 0)[0]["training_set"]["ids"])
+    assert all(model["warm_start"] for model in trained)
+
+    written = json.loads((inputs.folder / "summary.json").read_text())
+    assert written["verdict"] == summary.state and len(written["iterations"]) == 2
+    assert (inputs.folder / "history.png").stat().st_size > 10_000
+
+    counted = inputs.command("lpad", "get_fws", "-d", "count")
+    assert int(counted.stdout.split()[-1]) == launchpad.fireworks.count_documents({})
+    assert inputs.command("lpad", "get_wflows").stdout.count('"name"') == launchpad.workflows.count_documents(
+        {}
+    )
+
+
+def kill_everything_below(folder):
+    """SIGKILL to every process that works in the folder, the database server and the supervisor included."""
+    victims = []
+    for process in psutil.process_iter(["cwd", "cmdline"]):
+        words = " ".join(process.info["cmdline"] or [])
+        if process.pid != os.getpid() and (
+            str(folder) in words or str(folder) in (process.info["cwd"] or "")
+        ):
+            victims.append(process)
+    for victim in victims:
+        try:
+            victim.send_signal(signal.SIGKILL)
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(victims, timeout=10)
+    return len(victims)
+
+
+def wait_for_labels(launchpad, folder, process, count):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if launchpad.db[configurations.COLLECTION].count_documents({"state": "labelled"}) >= count:
+            return
+        assert process.poll() is None, (folder / "command.log").read_text()
+        time.sleep(0.1)
+    pytest.fail((folder / "command.log").read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", [2, 8], ids=["while preparing", "in the first iteration"])
+def test_kill_9_of_everything_while_labelling_loses_and_repeats_nothing(inputs, launchpad, labels):
+    command = ("alpw", "run", "param.json", "resource.json", "--workers", "2")
+    process = inputs.popen(*command)
+    wait_for_labels(launchpad, inputs.folder, process, labels)
+    before = {
+        document["_id"]: document["labelled"]
+        for document in launchpad.db[configurations.COLLECTION].find({"state": "labelled"})
+    }
+    assert kill_everything_below(inputs.folder) >= 3
+
+    resumed = inputs.command(*command, timeout=500)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert "resumed" in resumed.stderr
+    check_finished(launchpad)
+    after = {document["_id"]: document["labelled"] for document in labelled_once(launchpad)}
+    assert before.items() <= after.items()
+    indices = [document["index"] for document in iterations.of_campaign(launchpad.db, "tiny")]
+    assert indices == [-1, 0, 1, 2]
+    assert launchpad.workflows.count_documents({}) == len(indices)
+
+
+@pytest.mark.slow
+def test_a_label_engine_that_cannot_run_stalls_loudly_and_goes_on_when_mended(inputs, launchpad):
+    inputs.resource["dft"]["command"] = "false"
+    inputs.write()
+    stalled = inputs.command("alpw", "run", "param.json", "resource.json", timeout=200)
+    assert stalled.returncode == 1
+    assert "stalled" in stalled.stdout and "0 of 6 initial structures were labelled" in stalled.stdout
+    status = inputs.command("alpw", "status", "tiny", "--json")
+    assert json.loads(status.stdout)["errors"] == {"crash": 6}
+
+    del inputs.resource["dft"]["command"]
+    inputs.write()
+    mended = inputs.command("alpw", "run", "param.json", "resource.json", "--update", timeout=500)
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    check_finished(launchpad)
+    documents = list(launchpad.db[configurations.COLLECTION].find({"iteration": -1}))
+    assert all(document["errors"][0]["kind"] == "crash" for document in documents)

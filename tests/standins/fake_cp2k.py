@@ -1,0 +1,145 @@
+"""Stand-in for CP2K: reads the real input, computes a Lennard-Jones crystal, fails on demand.
+
+    python fake_cp2k.py [--fault NAME] [--times N] [--until KEYWORD=VALUE] [--newer] cp2k.inp
+
+The output has the form of CP2K 2023.1, with ``--newer`` that of later versions (``FORCES|``, bar). A fault
+strikes the first N runs in a directory, or until the input holds the given line. It reads the input with its
+own few lines, so that a mistake of the writer under test is not mirrored here.
+"""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.lj import LennardJones
+
+
+def block(text, name):
+    return re.search(rf"&{name}\b[^\n]*\n(.*?)&END {name}", text, re.DOTALL)[1]
+
+
+def structure(text):
+    rows = [line.split() for line in block(text, "COORD").splitlines() if line.strip()]
+    cell = [
+        line.split() for line in block(text, "CELL").splitlines() if line.split()[:1] in (["A"], ["B"], ["C"])
+    ]
+    positions = [list(map(float, row[1:4])) for row in rows]
+    return Atoms(
+        [row[0] for row in rows], positions, cell=[list(map(float, row[1:4])) for row in cell], pbc=True
+    )
+
+
+def say(text=""):
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def vector(values, width, decimals):
+    return "".join(f"{x:{width}.{decimals}f}" for x in values)
+
+
+def say_structure(atoms):
+    a, b, c, alpha, beta, gamma = atoms.cell.cellpar()
+    say(f" CELL| Volume [angstrom^3]: {atoms.get_volume():52.6f}")
+    for name, row, length in zip("abc", atoms.cell, (a, b, c), strict=True):
+        say(f" CELL| Vector {name} [angstrom]: {vector(row, 10, 3)}   |{name}| = {length:12.6f}")
+    for name, angle in ((" (b,c), alpha", alpha), (" (a,c), beta ", beta), (" (a,b), gamma", gamma)):
+        say(f" CELL| Angle{name} [degree]: {angle:51.6f}")
+    say("\n MODULE QUICKSTEP: ATOMIC COORDINATES IN ANGSTROM\n")
+    say("   Atom Kind Element         X             Y             Z       Z(eff)     Mass")
+    for i, (symbol, z, row) in enumerate(zip(atoms.symbols, atoms.numbers, atoms.positions, strict=True), 1):
+        say(f"{i:7d}    1 {symbol:<2s} {z:4d} {vector(row, 14, 6)}   4.0000  28.0855")
+
+
+def abort(message):
+    say(" *******************************************************************************")
+    say(" * [ABORT]                                                                     *")
+    say(f" *  \\___/  {message:68s}*")
+    say(" * / \\                                               input/input_parsing.F:246 *")
+    sys.exit(1)
+
+
+def say_result(atoms, newer, nan, with_stress):
+    forces = atoms.get_forces() / (units.Hartree / units.Bohr)
+    forces = forces * np.nan if nan else forces
+    energy = atoms.get_potential_energy() / units.Hartree
+    stress = -atoms.get_stress(voigt=False) / units.GPa
+    if newer:
+        say(f" ENERGY| Total FORCE_EVAL ( QS ) energy [hartree] {energy:30.15f}\n")
+        say(" FORCES| Atomic forces [hartree/bohr]")
+        say(" FORCES|   Atom                  x                  y                  z        |f|")
+        for i, row in enumerate(forces, 1):
+            say(f" FORCES| {i:6d} " + "".join(f"{x:19.8E}" for x in row) + f"{np.linalg.norm(row):19.8E}")
+        say(" FORCES|    Sum" + "".join(f"{x:19.8E}" for x in forces.sum(axis=0)))
+        stress = stress * 1e4
+    else:
+        say(f" ENERGY| Total FORCE_EVAL ( QS ) energy [a.u.]: {energy:30.15f}\n")
+        say(" ATOMIC FORCES in [a.u.]\n\n # Atom   Kind   Element          X              Y              Z")
+        for i, (symbol, row) in enumerate(zip(atoms.symbols, forces, strict=True), 1):
+            say(f"{i:7d}      1      {symbol:<2s}     {vector(row, 15, 8)}")
+        say(f" SUM OF ATOMIC FORCES     {vector(forces.sum(axis=0), 15, 8)}     0.00000000\n")
+    if with_stress:
+        say(f" STRESS| Analytical stress tensor [{'bar' if newer else 'GPa'}]")
+        say(" STRESS|                        x                   y                   z")
+        for name, row in zip("xyz", stress, strict=True):
+            say(f" STRESS|      {name}     " + "".join(f"{x:20.11E}" for x in row))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("input")
+    parser.add_argument("--fault", default="")
+    parser.add_argument("--times", type=int, default=1000)
+    parser.add_argument("--until", default="")
+    parser.add_argument("--newer", action="store_true")
+    options = parser.parse_args()
+    text = Path(options.input).read_text()
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    counter = Path("attempts")
+    attempt = int(counter.read_text()) + 1 if counter.exists() else 1
+    counter.write_text(str(attempt))
+    cured = attempt > options.times or (options.until and options.until.replace("=", " ") in lines)
+    fault = "" if cured else options.fault
+
+    say("  **** **** ******  **  PROGRAM STARTED AT               2023-01-01 00:00:00.000")
+    say(f" CP2K| version string:                      CP2K version {'2024.3' if options.newer else '2023.1'}")
+    if fault == "abort":
+        abort("found an unknown keyword EPS_SKF in section SCF")
+    if fault == "memory":
+        sys.stderr.write("slurmstepd: error: Detected 1 oom-kill event(s) in StepId=1.0\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+    atoms = structure(text)
+    if fault == "moved":
+        atoms.positions[0, 0] += 0.01
+    if fault == "strained":
+        atoms.set_cell(atoms.cell * 1.0002)
+    atoms.calc = LennardJones(epsilon=0.5, sigma=2.1, rc=5.0, smooth=True)
+    say_structure(atoms)
+    say("     1 NoMix/Diag. 0.40E+00    0.3     1.09781562       -31.8354923779 -3.18E+01")
+    if fault == "hang":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        time.sleep(600)
+    if fault == "sigkill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fault == "unconverged" and options.newer:
+        abort("SCF run NOT converged. To continue, set IGNORE_CONVERGENCE_FAILURE.")
+    if fault == "unconverged":
+        say(" *** WARNING in qs_scf.F:601 :: SCF run NOT converged ***")
+    else:
+        say("  *** SCF run converged in    10 steps ***")
+    if fault == "truncate":
+        sys.exit(0)
+    say_result(atoms, options.newer, nan=fault == "nan", with_stress=fault != "no_stress")
+    say("  **** **** ******  **  PROGRAM ENDED AT                 2023-01-01 00:00:01.000")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,6 @@
 """A tiny but real campaign: 16 silicon atoms, xTB labels, small nets, short trajectories."""
 
+import contextlib
 import copy
 import json
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from ase.build import bulk
 
@@ -89,6 +91,19 @@ class Inputs:
                 start_new_session=True,
             )
 
+    def kill_everything(self) -> int:
+        """SIGKILL to every process that works in the folder: workers, supervisor, database, programs."""
+        victims = []
+        for process in psutil.process_iter(["cwd", "cmdline"]):
+            traces = " ".join([*(process.info["cmdline"] or []), process.info["cwd"] or ""])
+            if process.pid != os.getpid() and str(self.folder) in traces:
+                victims.append(process)
+        for victim in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+        psutil.wait_procs(victims, timeout=10)
+        return len(victims)
+
 
 @pytest.fixture
 def inputs(tmp_path):
@@ -105,4 +120,4 @@ def launchpad(inputs):
     prepare(launchpad)
     yield launchpad
     launchpad.connection.close()
-    daemon.stop(inputs.folder / "db")
+    inputs.kill_everything()

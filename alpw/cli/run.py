@@ -85,7 +85,11 @@ def run(
             )
             return
         summary = _watch(
-            launchpad_file, param, resource, workers or default_workers(param.train.threads), as_json
+            launchpad_file,
+            param,
+            resource,
+            workers or default_workers(param.train.threads, resource),
+            as_json,
         )
         _conclude(summary, launchpad_file, as_json)
 

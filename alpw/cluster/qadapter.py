@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ def rlaunch() -> str:
 def shell_lines(block: ResourceBlock) -> list[str]:
     """The user's source, env and module lines, prefixed where the user left the verb out."""
     kept = ("source", "export", "module", "conda", ".")
-    source = [line if line.startswith(kept) else f"source {line}" for line in block.source_list]
-    modules = [line if line.startswith("module") else f"module load {line}" for line in block.module_list]
+    source = [line if line.split(" ")[0] in kept else f"source {line}" for line in block.source_list]
+    modules = [line if line.startswith("module ") else f"module load {line}" for line in block.module_list]
     return [*source, *modules, *block.env_list]
 
 
@@ -32,10 +33,11 @@ def qadapter(
     find its Firework taken.
     """
     flags = [flag if flag.startswith("#SBATCH") else f"#SBATCH {flag}" for flag in block.custom_flags]
+    launcher = shlex.join([rlaunch(), "-l", str(launchpad_file), "-w", str(fworker_file), "singleshot"])
     settings: dict[str, Any] = {
         "_fw_name": "CommonAdapter",
         "_fw_q_type": "SLURM",
-        "rocket_launch": f"{rlaunch()} -l {launchpad_file} -w {fworker_file} singleshot",
+        "rocket_launch": launcher,
         "nodes": block.number_node,
         "ntasks_per_node": block.cpu_per_node,
         "gres": f"gpu:{block.gpu_per_node}" if block.gpu_per_node else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -33,10 +34,18 @@ PATIENCE_ALONE = 5.0
 _OURS = "^alpw:"
 
 
-def active(launchpad: LaunchPad, campaign: str) -> int:
-    """Number of the campaign's Fireworks that are running or ready to run."""
-    query = {"spec.campaign": campaign, "state": {"$in": list(ACTIVE_STATES)}}
+def active(launchpad: LaunchPad, campaign: str, categories: Sequence[str] = ()) -> int:
+    """Number of the campaign's Fireworks that are running or ready to run, in some categories or in all."""
+    query: dict[str, Any] = {"spec.campaign": campaign, "state": {"$in": list(ACTIVE_STATES)}}
+    if categories:
+        query["spec._category"] = {"$in": list(categories)}
     return launchpad.fireworks.count_documents(query)
+
+
+def runs(launchpad: LaunchPad, fw_id: int) -> int:
+    """How often a Firework ran or had a job in the queue; a job that SLURM refused does not count."""
+    began = [{"state_history.state": "RUNNING"}, {"state_history.reservation_id": {"$exists": True}}]
+    return launchpad.launches.count_documents({"fw_id": fw_id, "$or": began})
 
 
 def recover(launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float], *, alone: bool) -> Counter:
@@ -55,7 +64,7 @@ def recover(launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float],
     repaired = Counter(
         locks=_release_locks(launchpad, campaign, locked_since, patience),
         orphans=_delete_orphans(launchpad, campaign, patience),
-        lost=_rerun_lost(launchpad, campaign),
+        lost=_rerun_lost(launchpad, campaign) + _rerun_half_reserved(launchpad, campaign, patience),
         fizzled=_rerun_fizzled(launchpad, campaign),
     )
     _release_claims(launchpad, campaign)
@@ -129,6 +138,20 @@ def _rerun_lost(launchpad: LaunchPad, campaign: str) -> int:
     return lost + len(expired)
 
 
+def _rerun_half_reserved(launchpad: LaunchPad, campaign: str, patience: float) -> int:
+    """Free Fireworks whose checkout was cut short.
+
+    A checkout, for a worker or for the queue, first marks the Firework RESERVED, with a date where FireWorks
+    else writes a string, and only then gives it a launch, which every other repair starts from.
+    """
+    limit = now() - timedelta(seconds=patience)
+    query = {"spec.campaign": campaign, "state": "RESERVED", "updated_on": {"$type": "date", "$lte": limit}}
+    halves = [firework["fw_id"] for firework in launchpad.fireworks.find(query, {"fw_id": 1})]
+    for fw_id in halves:
+        launchpad.rerun_fw(fw_id)
+    return len(halves)
+
+
 def _rerun_fizzled(launchpad: LaunchPad, campaign: str) -> int:
     """Rerun Fireworks that raised, a bounded number of times.
 
@@ -137,10 +160,10 @@ def _rerun_fizzled(launchpad: LaunchPad, campaign: str) -> int:
     """
     query = {"spec.campaign": campaign, "state": "FIZZLED"}
     count = 0
-    for firework in launchpad.fireworks.find(query, {"fw_id": 1, "launches": 1, "archived_launches": 1}):
-        runs = len(firework["launches"]) + len(firework["archived_launches"])
-        if runs < MAX_RUNS and _children_wait(launchpad, firework["fw_id"]):
-            launchpad.rerun_fw(firework["fw_id"])
+    for firework in launchpad.fireworks.find(query, {"fw_id": 1}):
+        fw_id = firework["fw_id"]
+        if runs(launchpad, fw_id) < MAX_RUNS and _children_wait(launchpad, fw_id):
+            launchpad.rerun_fw(fw_id)
             count += 1
     return count
 

@@ -15,6 +15,7 @@ from pymongo.errors import PyMongoError
 
 from alpw.cluster import queue, recovery, worker
 from alpw.config.resource import Resource
+from alpw.database.access import ensure_running
 from alpw.database.launchpad import open_launchpad
 from alpw.database.summary import CampaignSummary, summarise
 from alpw.errors import AlpwError, DatabaseError
@@ -23,6 +24,12 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between repairs and checks of the workers.
 ROUND = 5.0
+#: Seconds between two looks into the queue for jobs that are gone.
+QUEUE_ROUND = 30.0
+#: Seconds for which SLURM may refuse jobs, for a reason that can pass, before the supervision gives up.
+REFUSAL_PATIENCE = 300.0
+#: Most seconds between two submissions while SLURM refuses.
+REFUSAL_PAUSE = 60.0
 #: Seconds for which a lost database is waited for.
 DATABASE_PATIENCE = 300.0
 
@@ -42,7 +49,7 @@ class Supervisor:
         resource: decides between local workers and the queue.
         workers: most local workers at a time.
         on_update: called with the summary about once a second.
-        on_trouble: called with one line when the database is lost or found again.
+        on_trouble: called with one line when the database is lost or found again, or SLURM takes no job.
     """
 
     launchpad_file: Path
@@ -53,12 +60,16 @@ class Supervisor:
     on_update: Callable[[CampaignSummary], None]
     on_trouble: Callable[[str], None]
     _locked_since: dict[Any, float] = field(default_factory=dict)
+    _refused_since: float | None = None
+    _next_submission: float = 0.0
+    _next_queue_round: float = 0.0
 
     def watch(self) -> CampaignSummary:
         """Supervise until the campaign ends.
 
         Raises:
             CampaignStuck: Fireworks fizzled for good and hold up the rest.
+            JobRefused: SLURM takes no job, for good or for five minutes; what is in the queue goes on.
             DatabaseError: the database stayed away for longer than five minutes.
         """
         launchpad = open_launchpad(self.launchpad_file)
@@ -78,12 +89,15 @@ class Supervisor:
 
     def tend(self, launchpad: LaunchPad) -> None:
         """One round: repair, then see that somebody works."""
-        queued = queue.uses_queue(self.resource)
+        queued = queue.queue_blocks(self.resource)
         alone = not queued and not worker.living(self.directory)
         recovery.recover(launchpad, self.campaign, self._locked_since, alone=alone)
+        self._look_into_queue(launchpad)
         if queued:
-            queue.launch(launchpad, self.launchpad_file, self.campaign, self.directory, self.resource)
-            self._staff(launchpad, categories=queue.local_categories(self.resource), most=1)
+            categories = queue.local_categories(self.resource)
+            # Bookkeeping alone keeps one worker busy.
+            self._staff(launchpad, categories, most=1 if len(categories) == 1 else self.workers)
+            self._submit(launchpad)
         else:
             self._staff(launchpad, categories=[], most=self.workers)
         if not recovery.active(launchpad, self.campaign):
@@ -91,9 +105,32 @@ class Supervisor:
 
     def _staff(self, launchpad: LaunchPad, categories: list[str], most: int) -> None:
         """Start workers for the work that there is, up to the bound."""
-        wanted = min(most, recovery.active(launchpad, self.campaign))
+        wanted = min(most, recovery.active(launchpad, self.campaign, categories))
         for _ in range(wanted - len(worker.living(self.directory))):
             worker.spawn(self.launchpad_file, self.campaign, self.directory, categories)
+
+    def _submit(self, launchpad: LaunchPad) -> None:
+        """Submit what is ready; while SLURM refuses, ever less often and not for ever."""
+        if time.monotonic() < self._next_submission:
+            return
+        try:
+            queue.launch(launchpad, self.launchpad_file, self.campaign, self.directory, self.resource)
+        except queue.JobRefused as error:
+            since = self._refused_since = self._refused_since or time.monotonic()
+            waited = time.monotonic() - since
+            if error.final or waited > REFUSAL_PATIENCE:
+                raise
+            pause = min(max(ROUND, waited), REFUSAL_PAUSE)
+            self._next_submission = time.monotonic() + pause
+            self.on_trouble(f"{error}; next try in {pause:.0f} s")
+        else:
+            self._refused_since = None
+
+    def _look_into_queue(self, launchpad: LaunchPad) -> None:
+        if time.monotonic() >= self._next_queue_round:
+            self._next_queue_round = time.monotonic() + QUEUE_ROUND
+            if lost := queue.rerun_lost_jobs(launchpad, self.campaign):
+                self.on_trouble(f"{lost} jobs are gone from the queue; their Fireworks run again")
 
     def _check_stuck(self, launchpad: LaunchPad) -> None:
         if summarise(launchpad.db, self.campaign).finished:
@@ -109,7 +146,7 @@ class Supervisor:
         deadline = time.monotonic() + DATABASE_PATIENCE
         while time.monotonic() < deadline:
             try:
-                launchpad = open_launchpad(self.launchpad_file)
+                launchpad = open_launchpad(ensure_running(self.launchpad_file))
                 self.on_trouble("database is back")
                 return launchpad
             except DatabaseError:
@@ -117,6 +154,13 @@ class Supervisor:
         raise DatabaseError(f"the database stayed away for {DATABASE_PATIENCE:.0f} s: {first_line}")
 
 
-def default_workers(threads: int) -> int:
-    """Local workers that fit on this machine's cores."""
-    return max(1, len(os.sched_getaffinity(0)) // threads)
+def default_workers(threads: int, resource: Resource) -> int:
+    """Local workers that fit on this machine's cores, whatever each of them may run.
+
+    Args:
+        threads: of one training.
+        resource: ``cpu_per_node`` of a block without queue is the number of cores that one task uses.
+    """
+    blocks = (resource.train, resource.explore, resource.dft)
+    widest = max([threads, *(block.cpu_per_node for block in blocks if not block.queue_name)])
+    return max(1, len(os.sched_getaffinity(0)) // widest)

@@ -56,6 +56,8 @@ def spawn(launchpad_file: Path, campaign: str, directory: Path, categories: Sequ
             stdout=log,
             stderr=log,
             cwd=directory,
+            # One thread each unless the user says otherwise: several workers share this machine's cores.
+            env={"OMP_NUM_THREADS": "1", **os.environ},
             start_new_session=True,
         )
     # Written here and not by the worker, whose imports take seconds: the next look must find it.
@@ -144,7 +146,6 @@ def main() -> int:
     parser.add_argument("categories", nargs="*")
     arguments = parser.parse_args()
     _log_to_stderr()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     pid_file = arguments.directory / "workers" / f"{os.getpid()}.pid"
     try:
         work(arguments.launchpad_file, arguments.campaign, arguments.directory, arguments.categories)

@@ -17,6 +17,20 @@ def _without_blanks(value: Any) -> Any:
     return value.replace(" ", "") if isinstance(value, str) else value
 
 
+QUEUE_KEYS = (
+    "number_node",
+    "gpu_per_node",
+    "custom_flags",
+    "source_list",
+    "module_list",
+    "env_list",
+    "walltime",
+    "memory",
+    "account",
+)
+"""Keys that only a job in the queue can heed."""
+
+
 class ResourceBlock(Section):
     """One kind of calculation: its command and what one SLURM job of it asks for."""
 
@@ -31,7 +45,7 @@ class ResourceBlock(Section):
     gpu_per_node: int = setting(0, meaning="graphics cards per node", ge=0)
     cpu_per_node: int = setting(1, meaning="tasks per node", ge=1)
     queue_name: Annotated[str | None, BeforeValidator(_without_blanks)] = setting(
-        None, meaning="SLURM partition; several with commas; absent: the cluster's default"
+        None, meaning="SLURM partition, several with commas; absent: on this machine, without SLURM"
     )
     custom_flags: list[str] = setting([], meaning="further #SBATCH lines")
     source_list: list[str] = setting([], meaning="files to source before the calculation")
@@ -74,3 +88,13 @@ class Resource(Section):
     def remarks(self) -> Iterator[Problem]:
         if self.train.command is not None:
             yield Problem(("train", "command"), "has no effect: models are trained by ALPW itself")
+        if self.explore.command is not None:
+            yield Problem(
+                ("explore", "command"), "has no effect: the model runs inside ALPW's own LAMMPS process"
+            )
+        for name in ("train", "explore", "dft"):
+            block: ResourceBlock = getattr(self, name)
+            for key in QUEUE_KEYS if not block.queue_name else ():
+                if getattr(block, key) != ResourceBlock.model_fields[key].get_default():
+                    text = "has no effect without queue_name; prepare the shell that alpw run starts in"
+                    yield Problem((name, key), text)

@@ -227,6 +227,22 @@ def store_failure(db: Database, configuration: ObjectId, error: CalculationError
     )
 
 
+def release(db: Database, campaign: str, iteration: int, max_attempts: int) -> list[ObjectId]:
+    """Take configurations back from Fireworks that ended without finishing them; returns their ids.
+
+    Those that have been tried ``max_attempts`` times are left as they are.
+    """
+    query = _of(campaign, iteration) | {
+        "state": {"$in": list(PENDING_STATES)},
+        "attempts": {"$lt": max_attempts},
+    }
+    found = [document["_id"] for document in db[COLLECTION].find(query, {"_id": 1}).sort("_id", 1)]
+    db[COLLECTION].update_many(
+        {"_id": {"$in": found}}, {"$set": {"state": State.CANDIDATE.value}, "$unset": {"claim": ""}}
+    )
+    return found
+
+
 def reopen(db: Database, campaign: str, iteration: int) -> list[ObjectId]:
     """Make an iteration's failed configurations candidates again; what went wrong stays in ``errors``."""
     query = {"campaign": campaign, "iteration": iteration, "state": State.FAILED.value}

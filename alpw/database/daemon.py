@@ -25,7 +25,13 @@ import psutil
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from alpw.database.embedded.server import DIRECTORY_FILE, STATE_FILE, private_directory, socket_path
+from alpw.database.embedded.server import (
+    DIRECTORY_FILE,
+    SOCKET_FILE,
+    STATE_FILE,
+    private_directory,
+    socket_path,
+)
 from alpw.errors import DatabaseError
 
 logger = logging.getLogger(__name__)
@@ -132,21 +138,25 @@ def status(directory: Path | None = None) -> ServerStatus:
 def directory_of(uri: str, directory: Path | None = None) -> Path | None:
     """The data directory whose private server has this address; None where it is no server of ours.
 
+    A directory that was asked for, or the default one, counts by the place of its socket alone: it may have
+    been removed, and gets a fresh server.
+
     Args:
         uri: as in ``my_launchpad.yaml``.
         directory: looked at besides `default_directory` and the place of the socket.
     """
-    candidates = [default_directory(), *([directory.resolve()] if directory else [])]
+    known = [default_directory(), *([directory.resolve()] if directory else [])]
+    place = None
     address = uri.removeprefix("mongodb://").rstrip("/")
     if address.lower().startswith("%2f"):
-        folder = Path(unquote(address)).parent
-        pointer = folder / DIRECTORY_FILE
-        candidates.append(Path(pointer.read_text()) if pointer.is_file() else folder)
-    for candidate in candidates:
+        socket = Path(unquote(address))
+        pointer = socket.with_name(DIRECTORY_FILE)
+        place = Path(pointer.read_text()) if pointer.is_file() else socket.parent
+    for candidate in (*known, *([place] if place else [])):
         state = _state(candidate)
         if state and state["uri"].rstrip("/") == uri.rstrip("/"):
             return candidate
-    return None
+    return place if place in known and _state(place) is None and socket.name == SOCKET_FILE else None
 
 
 def server_version(uri: str, timeout: float = 2.0) -> str | None:
@@ -166,14 +176,8 @@ def mongod_command(mongod: str, directory: Path, port: int | None) -> tuple[list
     data = directory / MONGOD_DIRECTORY
     command = [mongod, "--dbpath", str(data), "--logpath", str(directory / "mongod.log"), "--logappend"]
     if port is not None:
-        return [
-            *command,
-            "--bind_ip",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--nounixsocket",
-        ], f"mongodb://127.0.0.1:{port}"
+        command += ["--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket"]
+        return command, f"mongodb://127.0.0.1:{port}"
     path = str(socket_path(directory))
     return [*command, "--bind_ip", path, "--filePermissions", "0600"], f"mongodb://{quote(path, safe='')}"
 

@@ -1,19 +1,51 @@
-"""What every Firetask of a campaign needs to know about its surroundings."""
+"""What every Firetask of a campaign shares: its surroundings, and patience with the database."""
 
 from __future__ import annotations
 
+import logging
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fireworks import LaunchPad
+from fireworks import FiretaskBase, FWAction, LaunchPad
 from pymongo.database import Database
+from pymongo.errors import ConnectionFailure
 
 from alpw.config.param import Param
 from alpw.config.resource import Resource
 from alpw.database import campaigns, iterations
 from alpw.workflows.launch import inputs_of
+
+logger = logging.getLogger(__name__)
+
+
+#: Seconds for which a Firetask waits for a database that has gone away.
+DATABASE_PATIENCE = 600.0
+
+
+class CampaignTask(FiretaskBase):
+    """A Firetask of a campaign. Subclasses give :meth:`work`, which may run twice without harm."""
+
+    def work(self, context: Context) -> FWAction:
+        """What the Firetask does."""
+        raise NotImplementedError
+
+    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+        """Work, and start over when the database was lost on the way and has come back.
+
+        A Firetask that raised instead would fizzle for a reason that is not its own, and its results with it.
+        """
+        deadline = time.monotonic() + DATABASE_PATIENCE
+        while True:
+            try:
+                return self.work(Context.of(self, fw_spec))
+            except ConnectionFailure as error:
+                if time.monotonic() > deadline:
+                    raise
+                logger.warning("database lost, trying again: %s", str(error).split(",")[0])
+                time.sleep(2.0)
 
 
 @dataclass(frozen=True)

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from fireworks import FiretaskBase, FWAction, explicit_serialize
+from fireworks import FWAction, explicit_serialize
 
 from alpw.database import campaigns, configurations, iterations
 from alpw.database.configurations import State
 from alpw.errors import CalculationError, FailureKind
-from alpw.firetasks.base import Context
+from alpw.firetasks.base import CampaignTask, Context
 from alpw.firetasks.evaluate import evaluate_history, fresh_label_errors
+from alpw.firetasks.spawn import label_again
 from alpw.sampling.converge import IterationOutcome, Verdict, judge
 from alpw.workflows.launch import start_final, start_iteration
 
+#: Times that a configuration is given to a label Firework which does not finish it.
+MAX_ATTEMPTS = 3
+
 
 @explicit_serialize
-class CollectLabels(FiretaskBase):
+class CollectLabels(CampaignTask):
     """End an iteration: settle its labels, measure its errors, start what comes next or end the campaign.
 
-    Label Fireworks that fizzled are allowed as parents; the quorum decides whether enough labels came.
+    Label Fireworks that fizzled are allowed as parents: what they left undone is labelled again, a bounded
+    number of times. Then the quorum decides whether enough labels came.
     """
 
-    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+    def work(self, context: Context) -> FWAction:
         """Settle, measure, judge, go on."""
-        context = Context.of(self, fw_spec)
+        lost = configurations.release(context.db, context.campaign, context.index, MAX_ATTEMPTS)
+        if lost:
+            return label_again(context, lost)
         _settle_unfinished(context)
         outcome = _outcome(context)
         if context.index == iterations.PREPARATION:

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ase import Atoms
-from fireworks import FiretaskBase, FWAction, explicit_serialize
+from fireworks import FWAction, explicit_serialize
 
 from alpw.codes.lammps import Ensemble, ExplorationResult, ExplorationTask, explore, read_result
 from alpw.database import models, trajectories
 from alpw.errors import AlpwError, CalculationError, FailureKind
-from alpw.firetasks.base import Context
+from alpw.firetasks.base import CampaignTask, Context
 from alpw.workflows.launch import start_structures
 
 logger = logging.getLogger(__name__)
 
 
 @explicit_serialize
-class ExploreTrajectories(FiretaskBase):
+class ExploreTrajectories(CampaignTask):
     """Molecular dynamics driven by member 0, with the committee's deviation on every saved frame.
 
     A trajectory that cannot run is stored without frames and with the reason, so that the others count.
@@ -31,9 +31,8 @@ class ExploreTrajectories(FiretaskBase):
 
     required_params: ClassVar = ["trajectories"]
 
-    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+    def work(self, context: Context) -> FWAction:
         """Fetch models and start structures, run, store."""
-        context = Context.of(self, fw_spec)
         context.record(stage="explore")
         plans = {plan["key"]: plan for plan in context.iteration["plan"]}
         starts = start_structures(context.db, context.document)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from fireworks import FiretaskBase, FWAction, explicit_serialize
+from fireworks import FWAction, explicit_serialize
 
 from alpw.database import campaigns, models
 from alpw.database.summary import summarise
-from alpw.firetasks.base import Context
+from alpw.firetasks.base import CampaignTask, Context
 from alpw.firetasks.evaluate import evaluate_history
 from alpw.report.files import write_report
 
 
 @explicit_serialize
-class FinishCampaign(FiretaskBase):
+class FinishCampaign(CampaignTask):
     """Write the final models and the campaign's history to its folder, then make the verdict final."""
 
-    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+    def work(self, context: Context) -> FWAction:
         """Measure, write, finish."""
-        context = Context.of(self, fw_spec)
         evaluate_history(context.db, context.campaign)
         files = _write_models(context)
         context.record(stage="done", model_file=str(files[0]), finished=campaigns.now())

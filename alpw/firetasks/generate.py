@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from fireworks import FiretaskBase, FWAction, explicit_serialize
+from fireworks import FWAction, explicit_serialize
 
 from alpw.database import configurations
 from alpw.database.configurations import Role
 from alpw.errors import AlpwError
-from alpw.firetasks.base import Context
+from alpw.firetasks.base import CampaignTask, Context
 from alpw.firetasks.spawn import label_once
 from alpw.structures.generate import generate_initial
 from alpw.workflows.launch import start_structures
 
 
 @explicit_serialize
-class GenerateStructures(FiretaskBase):
+class GenerateStructures(CampaignTask):
     """Scaled and perturbed copies of the start structures become the first candidates."""
 
-    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+    def work(self, context: Context) -> FWAction:
         """Generate, propose, append the label chunks."""
-        context = Context.of(self, fw_spec)
         initial = context.param.initial
         if initial is None:
             raise AlpwError(f"campaign '{context.campaign}' has no block 'initial'")

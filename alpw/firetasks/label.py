@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from bson import ObjectId
-from fireworks import FiretaskBase, FWAction, explicit_serialize
+from fireworks import FWAction, explicit_serialize
 
 from alpw.codes.label import run_label
 from alpw.codes.protocol import LabelResult
 from alpw.codes.registry import single_point_code
 from alpw.database import campaigns, configurations
 from alpw.errors import CalculationError
-from alpw.firetasks.base import Context
+from alpw.firetasks.base import CampaignTask, Context
 
 logger = logging.getLogger(__name__)
 
 
 @explicit_serialize
-class LabelChunk(FiretaskBase):
+class LabelChunk(CampaignTask):
     """Single-point calculations of one chunk.
 
     A failed calculation is recorded with its reason and does not stop the chunk: failure is data.
@@ -30,9 +30,8 @@ class LabelChunk(FiretaskBase):
 
     required_params: ClassVar = ["configurations"]
 
-    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+    def work(self, context: Context) -> FWAction:
         """Claim, label and store one configuration after the other."""
-        context = Context.of(self, fw_spec)
         context.record(stage="label")
         outcome = {"labelled": 0, "failed": 0, "skipped": 0}
         for configuration in self["configurations"]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from bson import ObjectId
-from fireworks import FiretaskBase, FWAction, explicit_serialize
+from fireworks import FWAction, explicit_serialize
 
 from alpw.database import configurations, trajectories
 from alpw.database.configurations import Role
-from alpw.firetasks.base import Context
+from alpw.firetasks.base import CampaignTask, Context
 from alpw.firetasks.spawn import label_once
 from alpw.sampling.classify import Classes, classify
 from alpw.sampling.select import FrameId, select_frames
@@ -22,12 +22,11 @@ from alpw.structures.seeds import derive_seed
 
 
 @explicit_serialize
-class SelectCandidates(FiretaskBase):
+class SelectCandidates(CampaignTask):
     """Classify every saved frame of the iteration, choose, and append the label chunks."""
 
-    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+    def work(self, context: Context) -> FWAction:
         """Classify, choose, propose, append."""
-        context = Context.of(self, fw_spec)
         strategy = context.param.strategy
         runs = trajectories.of_iteration(context.db, context.campaign, context.index)
         classes = [

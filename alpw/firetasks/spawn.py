@@ -21,6 +21,11 @@ def label_once(context: Context, configurations: Sequence[ObjectId]) -> FWAction
     context.record(stage="label")
     if context.launchpad.fireworks.find_one(query, {"fw_id": 1}):
         return FWAction(stored_data={"appended": 0})
+    return label_again(context, configurations)
+
+
+def label_again(context: Context, configurations: Sequence[ObjectId]) -> FWAction:
+    """Append label chunks and a collector of their own."""
     workflow = labelling_workflow(
         context.campaign, context.index, configurations, context.resource.dft.group_size
     )

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from bson import ObjectId
-from fireworks import FiretaskBase, FWAction, explicit_serialize
+from fireworks import FWAction, explicit_serialize
 
 from alpw.config.train import Train
 from alpw.database import configurations, models
 from alpw.errors import AlpwError
-from alpw.firetasks.base import Context
+from alpw.firetasks.base import CampaignTask, Context
 from alpw.potential import DeepPotential, DeepPotentialConfig, TrainingOptions, train
 from alpw.structures.seeds import derive_seed
 
 
 @explicit_serialize
-class TrainModel(FiretaskBase):
+class TrainModel(CampaignTask):
     """Fit one Deep Potential to the iteration's training set, starting from its own last weights.
 
     Members differ by the seed of their first weights and by the order of the data, and never share a start:
@@ -29,9 +29,8 @@ class TrainModel(FiretaskBase):
 
     required_params: ClassVar = ["member"]
 
-    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+    def work(self, context: Context) -> FWAction:
         """Fetch the training set, train, store the model."""
-        context = Context.of(self, fw_spec)
         member = self["member"]
         stored = models.find(context.db, context.campaign, context.index, member)
         model = stored["_id"] if stored else _train(context, member)

@@ -24,7 +24,7 @@ def plot_history(summary: CampaignSummary, file: Path) -> None:
         file: PNG to write.
     """
     with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False}):
-        figure = Figure(figsize=(8.0, 3.6), layout="constrained")
+        figure = Figure(figsize=(8.0, 3.9), layout="constrained")
         left, right = figure.subplots(1, 2)
         _draw_shares(left, summary)
         _draw_errors(right, summary)
@@ -45,8 +45,9 @@ def _draw_shares(axes: Axes, summary: CampaignSummary) -> None:
             f"{iteration.labelled} labels", (iteration.index, 101), ha="center", va="bottom", fontsize=8
         )
     axes.set(xlabel="iteration", ylabel="explored frames (%)", ylim=(0, 112))
+    axes.set_title("what exploration met", fontsize=10)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, loc="lower right", fontsize=8)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=9)
 
 
 def _draw_errors(axes: Axes, summary: CampaignSummary) -> None:
@@ -60,8 +61,7 @@ def _draw_errors(axes: Axes, summary: CampaignSummary) -> None:
     if points:
         labels, errors = zip(*points, strict=True)
         axes.plot(labels, errors, "o-", color=ERROR_COLOUR)
-    axes.set(
-        xlabel="model of iteration", ylabel=f"force RMSE on {summary.heldout_frames} held-out frames (eV/Å)"
-    )
-    axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(errors))
+    axes.set(xlabel="model of iteration", ylabel="force RMSE (eV/Å)")
+    axes.set_title(f"error on {summary.heldout_frames} held-out frames", fontsize=10)
     axes.grid(axis="y", alpha=0.3)

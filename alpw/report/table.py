@@ -21,8 +21,8 @@ HEADINGS = (
     "candidate",
     "failed",
     "labelled",
-    "RMSE force\n(eV/Å)",
-    "energy\n(meV/atom)",
+    "force RMSE\neV/Å",
+    "energy RMSE\nmeV/atom",
 )
 
 
@@ -38,8 +38,7 @@ def history_table(summary: CampaignSummary) -> Table:
             _with_share(iteration.accurate, iteration.frames),
             _with_share(iteration.candidate, iteration.frames),
             _with_share(iteration.failed, iteration.frames),
-            str(iteration.labelled)
-            + (f" ({iteration.label_failed} failed)" if iteration.label_failed else ""),
+            _labels(iteration),
             *_errors(iteration.force_rmse_heldout, iteration.energy_rmse_heldout),
         )
     if summary.final:
@@ -49,8 +48,8 @@ def history_table(summary: CampaignSummary) -> Table:
 
 
 def _labels(iteration: IterationSummary) -> str:
-    failed = f" ({iteration.label_failed} failed)" if iteration.label_failed else ""
-    return f"{iteration.labelled}{failed}"
+    wanted = f" of {iteration.selected}" if iteration.label_failed else ""
+    return f"{iteration.labelled}{wanted}"
 
 
 def _with_share(count: int, total: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -89,6 +91,32 @@ def test_a_stopped_database_starts_again_where_its_file_says(folder: Path, tmp_p
         assert daemon.status().uri is None
     finally:
         daemon.stop(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("name", ["demo", "d" * 120], ids=["socket inside", "socket elsewhere"])
+def test_a_database_whose_directory_was_removed_starts_afresh(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    directory = tmp_path / name / "db"
+    alpw_db("start", "--dir", str(directory))
+    alpw_db("stop")
+    settings = (folder / "my_launchpad.yaml").read_text()
+    shutil.rmtree(directory.parent)
+    try:
+        again = json.loads(alpw_db("start", "--dir", str(directory), "--json"))
+        assert (Path(again["directory"]), again["started"]) == (directory, True)
+        assert (folder / "my_launchpad.yaml").read_text() == settings
+        assert json.loads(alpw_db("status", "--json"))["pid"] == again["pid"]
+    finally:
+        daemon.stop(directory)
+
+
+def test_the_socket_of_another_server_is_not_taken_for_a_removed_directory(folder: Path) -> None:
+    directory = folder / "db"
+    address = f"mongodb://{quote(str(directory), safe='')}%2F"
+    assert daemon.directory_of(f"{address}mongo.sock", directory) == directory
+    assert daemon.directory_of(f"{address}mongodb-27017.sock", directory) is None
+    assert daemon.directory_of(f"{address}mongo.sock", folder / "other") is None
 
 
 def test_a_configured_server_is_used_and_left_alone(folder: Path, tmp_path: Path) -> None:

@@ -1,179 +1,137 @@
-"""The embedded server's store: what is in memory and what is in the file are the same."""
+"""The durable store under random commands: the file says what memory says, indexes change no answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import random
+import shutil
 from pathlib import Path
+from typing import Any
 
+import bson
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from mongomock.filtering import filter_applies
 
-from alpw.database.embedded.aggregation import update_by_pipeline
-from alpw.database.embedded.collection import Collection
-from alpw.database.embedded.errors import MongoError
-from alpw.database.embedded.indexes import Index
-from alpw.database.embedded.query import compile_filter
-from alpw.database.embedded.store import DirectoryInUse, Store
-from alpw.database.embedded.values import order_key
+from alpw.database.embedded.checks import check_query
+from alpw.database.embedded.collection import Client
+from alpw.database.embedded.commands import Commands
+from alpw.database.embedded.store import CODEC, DirectoryInUse, Journal, ServerStore
 
-scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(-3, 3), st.floats(-2, 2, width=16), st.sampled_from(["a", "b", ""])
-)
-values = st.recursive(
-    scalars,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from("abx"), inner, max_size=2)
-    ),
-    max_leaves=5,
-)
-documents = st.dictionaries(st.sampled_from("abc"), values, max_size=3)
-paths = st.sampled_from(["a", "b", "a.b", "a.0", "a.x.b"])
-conditions = st.one_of(
-    scalars, scalars.map(lambda v: {"$eq": v}), st.lists(scalars, max_size=3).map(lambda v: {"$in": v})
-)
-
-
-@pytest.fixture
-def open_store(tmp_path: Path) -> Iterator[Callable[[], Store]]:
-    opened: list[Store] = []
-
-    def reopen() -> Store:
-        for store in opened:
-            store.close()
-        opened[:] = [Store(tmp_path)]
-        return opened[0]
-
-    yield reopen
-    for store in opened:
-        store.close()
+VALUES: list[Any] = [
+    1,
+    0,
+    True,
+    False,
+    None,
+    2.5,
+    "x",
+    [1, "x"],
+    [],
+    {"k": 1},
+    {"k": [1, 2]},
+    [{"k": 1}],
+    b"b",
+]
+PATHS = ["a", "b", "c.d", "a.k", "l", "l.0"]
+IDS: list[Any] = [1, 2, 3, "s", {"q": 1}]
+OPERATORS = ["$set", "$inc", "$push", "$unset", "$pull", "$addToSet", "$min", "$pop", "$bogus"]
 
 
-def index(*paths: str, **options: object) -> Index:
-    return Index.from_client({"key": dict.fromkeys(paths, 1), "name": "_".join(paths), **options})
-
-
-class Unrecorded:
-    """A journal that forgets."""
-
-    def __init__(self) -> None:
-        self.sequence = 0
-
-    def next_sequence(self) -> int:
-        self.sequence += 1
-        return self.sequence
-
-    def record_put(self, *_: object) -> None:
-        pass
-
-    record_removal = record_index = record_index_drop = record_put
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.lists(documents, max_size=8), st.dictionaries(paths, conditions, max_size=2))
-def test_an_index_never_changes_what_a_query_finds(stored: list[dict], query: dict) -> None:
-    collection = Collection(1, "d.c", Unrecorded())
-    for path in ("a", "b", "a.b", "a.0", "a.x.b"):
-        collection.create_index(index(path))
-    for number, document in enumerate(stored):
-        collection.insert({"_id": number, **document})
-    holds = compile_filter(query)
-    expected = [number for number, document in enumerate(stored) if holds(document)]
-    assert [document["_id"] for document in collection.find(query)] == expected
-
-
-@settings(max_examples=200, deadline=None)
-@given(values, values, values)
-def test_values_are_totally_ordered(a: object, b: object, c: object) -> None:
-    first, second, third = sorted(map(order_key, (a, b, c)))
-    assert first <= second <= third
-    assert (order_key(a) == order_key(b)) == (
-        not order_key(a) < order_key(b) and not order_key(b) < order_key(a)
+def random_query(rng: random.Random) -> dict[str, Any]:
+    path, value = rng.choice(PATHS), rng.choice(VALUES)
+    return rng.choice(
+        [
+            {},
+            {"_id": rng.choice(IDS)},
+            {path: value},
+            {path: {"$in": [rng.choice([1, "x", None]), rng.choice([2.5, True])]}},
+            {"$and": [{path: value}, {rng.choice(PATHS): {"$ne": rng.choice(VALUES)}}]},
+        ]
     )
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("iurd"), st.integers(0, 4), documents), max_size=25))
-def test_reopening_gives_the_same_documents_in_the_same_order(
-    tmp_path_factory: pytest.TempPathFactory, operations: list
-) -> None:
-    directory = tmp_path_factory.mktemp("store")
-    store = Store(directory)
-    collection = store.create("d", "c")
-    collection.create_index(index("a", unique=True, sparse=True))
-    store.commit()
-    for kind, number, document in operations:
-        try:
-            if kind == "i":
-                collection.insert({"_id": number, **document})
-            elif kind == "u":
-                collection.update(
-                    {"_id": number}, {"$set": document or {"a": 1}}, pipeline=update_by_pipeline
-                )
-            elif kind == "r":
-                collection.update({"_id": number}, document, upsert=True, pipeline=update_by_pipeline)
-            else:
-                collection.delete({"_id": number})
-        except MongoError as error:
-            assert error.code == 11000
-        store.commit()
-    before = list(collection.find())
-    store.close()
-    store = Store(directory)
-    again = store.get("d", "c")
-    assert [list(map(order_key, (d, list(d)))) for d in again.find()] == [
-        list(map(order_key, (d, list(d)))) for d in before
+def random_command(rng: random.Random) -> dict[str, Any]:
+    update = {
+        rng.choice(OPERATORS): {rng.choice(PATHS): rng.choice(VALUES)},
+        "$set": {"u": rng.choice(VALUES)},
+    }
+    updates: list[Any] = [update, update, {"a": rng.choice(VALUES)}, [{"$set": {"z": "$a"}}]]
+    update = rng.choice(updates)
+    documents = [
+        {**rng.choice([{}, {"_id": rng.choice(IDS)}]), "a": rng.choice(VALUES), "l": [1, {"k": 1}]}
+        for _ in "123"
     ]
-    assert again._owners == collection._owners
-    assert again._holders == collection._holders
-    store.close()
+    name = f"i{rng.randrange(3)}"
+    index = {"key": {rng.choice(PATHS): 1}, "name": name, "unique": rng.random() < 0.3}
+    statement = {
+        "q": random_query(rng),
+        "u": update,
+        "multi": rng.random() < 0.5,
+        "upsert": rng.random() < 0.2,
+    }
+    commands: list[tuple[float, dict[str, Any]]] = [
+        (8, {"insert": "c", "documents": documents, "ordered": rng.random() < 0.5}),
+        (8, {"update": "c", "updates": [statement]}),
+        (3, {"findAndModify": "c", "query": random_query(rng), "update": update}),
+        (2, {"delete": "c", "deletes": [{"q": random_query(rng), "limit": rng.choice([0, 1])}]}),
+        (2, {"createIndexes": "c", "indexes": [index]}),
+        (1, {"dropIndexes": "c", "index": name}),
+        (0.2, {"drop": "c"}),
+    ]
+    weights, choices = zip(*commands, strict=True)
+    (chosen,) = rng.choices(choices, weights)
+    return bson.decode(bson.encode(chosen), CODEC)
 
 
-def test_indexes_dropped_collections_and_names_survive(open_store: Callable[[], Store]) -> None:
-    store = open_store()
-    store.create("d", "kept").create_index(index("a", "b", unique=True))
-    store.create("d", "kept").create_index(index("t", expireAfterSeconds=5))
-    store.create("d", "kept").create_index(index("gone"))
-    store.get("d", "kept").drop_index("gone")
-    store.create("d", "dropped").insert({"x": 1})
-    store.drop("d", "dropped")
-    store.create("d", "old").insert({"_id": 1})
-    store.rename(("d", "old"), ("d", "new"))
-    store.commit()
-    store = open_store()
-    assert list(store.collections("d")) == ["kept", "new"]
-    assert list(store.get("d", "kept").indexes) == ["a_b", "t"]
-    assert store.get("d", "kept").indexes["t"].expire_after == 5
-    assert list(store.get("d", "new").find()) == [{"_id": 1}]
+def contents(commands: Commands) -> tuple[list[bytes], dict[str, Any]]:
+    store: Any = commands.client["t"].get_collection("c")._store
+    return [bson.encode(document) for document in store.documents], store.indexes
 
 
-def test_uncommitted_effects_are_not_in_the_file(open_store: Callable[[], Store]) -> None:
-    store = open_store()
-    store.create("d", "c").insert({"_id": 1})
-    store.commit()
-    store.get("d", "c").insert({"_id": 2})
-    assert list(open_store().get("d", "c").find()) == [{"_id": 1}]
+@pytest.mark.parametrize("seed", range(4))
+def test_the_file_says_what_memory_says_and_indexes_change_no_answer(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    (tmp_path / "db").mkdir()
+    journal = Journal(tmp_path / "db")
+    commands = Commands(Client(ServerStore(journal)))
+    refused = 0
+    for number in range(300):
+        try:
+            commands.run("t", random_command(rng))
+        except Exception:  # noqa: BLE001 - whatever a command fails with, the file must follow memory
+            refused += 1
+        journal.commit()
+        query = random_query(rng)
+        collection: Any = commands.client["t"].get_collection("c")
+        check_query(query)
+        everything = collection._store.documents
+        assert collection.select(query) == [
+            document for document in everything if filter_applies(query, document)
+        ]
+        if number % 50 == 49:
+            # what a server that is killed now leaves behind
+            copy = shutil.copytree(tmp_path / "db", tmp_path / f"copy{number}")
+            assert contents(Commands(Client(ServerStore(Journal(copy))))) == contents(commands)
+    assert 0 < refused < 200
+    journal.close()
 
 
-def test_opening_gives_back_the_room_of_deleted_documents(open_store: Callable[[], Store]) -> None:
-    store = open_store()
-    for number in range(200):
-        store.create("d", "c").insert({"_id": number, "body": bytes(20_000)})
-    store.commit()
-    open_store()
-    full = store.path.stat().st_size
-    store = open_store()
-    store.get("d", "c").delete({"_id": {"$gte": 10}})
-    store.commit()
-    open_store()
-    store = open_store()
-    assert store.path.stat().st_size < full / 4
-    assert [document["_id"] for document in store.get("d", "c").find()] == list(range(10))
+def test_a_file_of_another_format_is_not_opened(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.sql.execute("PRAGMA user_version = 99")
+    journal.close()
+    with pytest.raises(DirectoryInUse, match="format 99"):
+        Journal(tmp_path)
 
 
-def test_a_directory_has_one_server(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    with pytest.raises(DirectoryInUse, match="already open"):
-        Store(tmp_path)
-    store.close()
-    Store(tmp_path).close()
+def test_the_file_shrinks_after_documents_are_deleted(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    commands = Commands(Client(ServerStore(journal)))
+    commands.run("t", {"insert": "c", "documents": [{"_id": n, "b": bytes(100_000)} for n in range(100)]})
+    commands.run("t", {"delete": "c", "deletes": [{"q": {"_id": {"$gt": 0}}, "limit": 0}]})
+    journal.commit()
+    journal.close()
+    before = journal.path.stat().st_size
+    journal = Journal(tmp_path)
+    assert ServerStore(journal)["t"]["c"].rows.keys() == {0}
+    assert journal.path.stat().st_size < before / 10
+    journal.close()

@@ -1,13 +1,10 @@
 """Whole campaigns through real FireWorks, LAMMPS, torch and xTB."""
 
 import json
-import os
-import signal
 import time
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 
 from alpw.database import configurations, iterations, models
@@ -71,24 +68,6 @@ def test_rlaunch_alone_unfolds_a_campaign_from_one_firework(inputs, launchpad):
     )
 
 
-def kill_everything_below(folder):
-    """SIGKILL to every process that works in the folder, the database server and the supervisor included."""
-    victims = []
-    for process in psutil.process_iter(["cwd", "cmdline"]):
-        words = " ".join(process.info["cmdline"] or [])
-        if process.pid != os.getpid() and (
-            str(folder) in words or str(folder) in (process.info["cwd"] or "")
-        ):
-            victims.append(process)
-    for victim in victims:
-        try:
-            victim.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(victims, timeout=10)
-    return len(victims)
-
-
 def wait_for_labels(launchpad, folder, process, count):
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -109,7 +88,7 @@ def test_kill_9_of_everything_while_labelling_loses_and_repeats_nothing(inputs, 
         document["_id"]: document["labelled"]
         for document in launchpad.db[configurations.COLLECTION].find({"state": "labelled"})
     }
-    assert kill_everything_below(inputs.folder) >= 3
+    assert inputs.kill_everything() >= 3
 
     resumed = inputs.command(*command, timeout=500)
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr

@@ -1,5 +1,5 @@
-"""The embedded database: MongoDB's wire protocol in front of documents in memory and a SQLite file.
+"""The embedded database: MongoDB's wire protocol in front of mongomock and a SQLite file.
 
-For one machine, for trying ALPW out and for tests; not for production. Queries and updates follow
-MongoDB 6.0 or are refused with MongoDB's error; aggregation expressions are evaluated by mongomock.
+For one machine, for trying ALPW out and for tests; not for production. mongomock does the querying,
+updating and aggregating; what it lacks or gets wrong is refused with MongoDB's error.
 """

@@ -17,17 +17,13 @@ def main() -> int:
     parser.add_argument("--dir", type=Path, required=True, help="data directory, made if it is not there")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--socket", type=Path, help="Unix socket (default: mongo.sock in the data directory)")
-    where.add_argument("--port", type=int, help="listen on this loopback port instead (0: any free one)")
+    where.add_argument("--port", type=int, help="listen on this port of 127.0.0.1 instead (0: any free one)")
     arguments = parser.parse_args()
     os.umask(0o077)
-    private_directory(arguments.dir)
-    logging.basicConfig(
-        filename=arguments.dir / LOG_FILE,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    log = private_directory(arguments.dir) / LOG_FILE
+    logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        serve(arguments.dir, arguments.port if arguments.port is not None else arguments.socket)
+        serve(arguments.dir, arguments.socket if arguments.port is None else arguments.port)
     except (DirectoryInUse, OSError) as error:
         logging.getLogger(__name__).error("%s", error)
         sys.stderr.write(f"{error}\n")

@@ -1,348 +1,153 @@
-"""One collection in memory: documents that are never changed in place, their indexes, and the writes.
-
-Every write makes a new document and hands it to `put`, which checks it, stores it and records the effect
-for the journal. A statement that fails half-way has therefore changed nothing of its document.
-"""
+"""mongomock's client over the durable store: indexed look-ups, atomic updates, reads without copies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import bson
-from bson import ObjectId, Regex
+import mongomock
+from mongomock import aggregate
+from mongomock.filtering import filter_applies
+from mongomock.helpers import get_value_by_dot, patch_datetime_awareness_in_document
 
-from alpw.database.embedded.errors import MongoError
-from alpw.database.embedded.indexes import Index
-from alpw.database.embedded.query import compile_filter, equalities, is_operator_document, sorted_documents
-from alpw.database.embedded.updates import apply_update, flat_conditions, put_at, validate_update
-from alpw.database.embedded.values import copied, index_keys, order_key
+from alpw.database.embedded.checks import CHANGING, check_places
+from alpw.database.embedded.errors import MongoError, not_implemented
+from alpw.database.embedded.store import CODEC, ServerStore, encoded
 
-MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
-
-
-class Journal(Protocol):
-    """Where a collection records its effects; `alpw.database.embedded.store.Store` is one."""
-
-    def next_sequence(self) -> int: ...
-    def record_put(self, collection: int, sequence: int, body: bytes) -> None: ...
-    def record_removal(self, sequence: int) -> None: ...
-    def record_index(self, collection: int, index: Index) -> None: ...
-    def record_index_drop(self, collection: int, name: str) -> None: ...
+Document = dict[str, Any]
+# mongomock's type stubs are PyMongo's, without what is overridden here
+_Engine: Any = mongomock.Collection
+# in place of a projection: the stored document itself, which the reader must not change
+UNCOPIED = object()
 
 
-class Collection:
-    """Documents by sequence number, which is their natural order and their key in the journal.
+class Client(mongomock.MongoClient):
+    """All databases of a store."""
 
-    Args:
-        number: of the collection in the journal.
-        namespace: ``database.collection``, for messages.
-        journal: records effects.
-    """
+    def __init__(self, store: ServerStore) -> None:
+        super().__init__(_store=store)
 
-    def __init__(self, number: int, namespace: str, journal: Journal) -> None:
-        self.number, self.namespace, self.journal = number, namespace, journal
-        self.documents: dict[int, dict] = {}
-        self.indexes: dict[str, Index] = {}
-        self._sequence_of: dict[tuple, int] = {}
-        self._owners: dict[str, dict[tuple, int]] = {}
-        self._holders: dict[str, dict[tuple, set[int]]] = {}
+    def get_database(self, name: str, *_: Any, **__: Any) -> Database:  # type: ignore[override]
+        return Database(self, name, self._store[name])
 
-    # reading
 
-    def find(self, query: Mapping | None = None) -> Iterator[dict]:
-        """The stored documents that match, in natural order; the caller must not change them."""
-        query = query or {}
-        holds = compile_filter(query)
-        return (document for _, document in self._candidates(query) if holds(document))
+class Database(mongomock.Database):
+    def get_collection(self, name: str, *_: Any, **__: Any) -> Collection:
+        self._ensure_valid_collection_name(name)
+        return Collection(self, name, _db_store=self._store)
 
-    def _matching(self, query: Mapping, sort: Mapping | None = None) -> list[tuple[int, dict]]:
-        holds = compile_filter(query)
-        found = [(sequence, document) for sequence, document in self._candidates(query) if holds(document)]
-        if sort:
-            sequences = {id(document): sequence for sequence, document in found}
-            ordered = sorted_documents((document for _, document in found), sort)
-            found = [(sequences[id(document)], document) for document in ordered]
-        return found
 
-    def _candidates(self, query: Mapping) -> list[tuple[int, dict]]:
-        """A superset of the matching documents, narrowed by the most selective indexed equality."""
-        narrowest: set[int] | None = None
-        for path, values in equalities(query).items():
-            if path == "_id":
-                sequences = {
-                    self._sequence_of[key] for v in values if (key := order_key(v)) in self._sequence_of
-                }
-            elif path in self._holders:
-                holders = self._holders[path]
-                sequences = set().union(*(holders.get(order_key(value), ()) for value in values))
+class Collection(_Engine):
+    """A collection whose documents are replaced, never changed in place."""
+
+    def select(
+        self,
+        query: Document,
+        projection: Document | None = None,
+        sort: Document | None = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> list[Document]:
+        """The documents that match, to be read only."""
+        query = patch_datetime_awareness_in_document(query)
+        matching = self._get_dataset(query, list((sort or {}).items()), UNCOPIED, dict)
+        chosen = itertools.islice(matching, skip, skip + limit if limit else None)
+        if not projection:
+            return list(chosen)
+        return [super(Collection, self)._copy_only_fields(found, projection, dict) for found in chosen]
+
+    def run_pipeline(self, pipeline: list[Document]) -> list[Document]:
+        """The result of an aggregation, to be read only."""
+        query: Document = {}
+        if pipeline and "$match" in pipeline[0]:
+            query, pipeline = pipeline[0]["$match"], pipeline[1:]
+        documents = self.select(query)
+        if any(CHANGING & stage.keys() for stage in pipeline):
+            documents = [_copy(found) for found in documents]
+        return list(aggregate.process_pipeline(documents, self.database, pipeline, None))
+
+    def check_no_arrays(self, paths: Iterable[str]) -> None:
+        """Refuse a unique index on these fields where a document has an array in one."""
+        for document in self._store.documents:
+            if any(isinstance(_value(document, path), list) for path in paths):
+                raise not_implemented("an array in a unique index")
+
+    def _iter_documents(self, filter: Document) -> Iterator[Document]:
+        candidates = self._store.candidates(filter)
+        if candidates is None:
+            return super()._iter_documents(filter)
+        return (document for document in candidates if filter_applies(filter, document))
+
+    def _copy_only_fields(self, doc: Document, fields: Any, container: type) -> Document:
+        return doc if fields is UNCOPIED else super()._copy_only_fields(doc, fields, container)
+
+    def _update(self, spec: Document, document: Any, upsert: bool = False, multi: bool = False) -> Document:
+        """Update one document after the other, each wholly or not at all.
+
+        mongomock applies the operators, to a copy. After an error the documents before it stay updated.
+        """
+        spec = patch_datetime_awareness_in_document(spec)
+        matching = list(itertools.islice(self._iter_documents(spec), None if multi else 1))
+        if not matching:
+            return super()._update(spec, document, upsert=upsert)
+        document = patch_datetime_awareness_in_document(document)
+        modified = 0
+        for old in matching:
+            new = _copy(old)
+            if isinstance(document, list):
+                self._apply_update_pipeline(new, document, None)
             else:
-                continue
-            if narrowest is None or len(sequences) < len(narrowest):
-                narrowest = sequences
-        if narrowest is None:
-            return list(self.documents.items())
-        return [(sequence, self.documents[sequence]) for sequence in sorted(narrowest)]
+                check_places(document, new)
+                # the query would only serve for positional operators
+                self._apply_update_document(new, {}, document, False)
+            modified += self._replace(old, new)
+        return {"n": len(matching), "nModified": modified, "upserted": None, "updatedExisting": True}
 
-    # writing
-
-    def put(self, sequence: int, document: dict) -> None:
-        """Store a new or changed document.
-
-        Raises:
-            MongoError: DuplicateKey, BSONObjectTooLarge; nothing has changed then.
-        """
-        body = encoded(document)
-        old = self.documents.get(sequence)
-        identifier = order_key(document["_id"])
-        if self._sequence_of.get(identifier, sequence) != sequence:
-            raise self._duplicate("_id_", ["_id"], document)
-        new_entries = {name: self.indexes[name].entries(document) for name in self._owners}
-        for name, entries in new_entries.items():
-            owners = self._owners[name]
-            if any(owners.get(entry, sequence) != sequence for entry in entries):
-                raise self._duplicate(name, self.indexes[name].paths, document)
-        if old is not None:
-            self._forget(sequence, old)
-        self._remember(sequence, document, new_entries)
-        self.journal.record_put(self.number, sequence, body)
-
-    def remove(self, sequence: int) -> None:
-        self._forget(sequence, self.documents[sequence])
-        del self.documents[sequence]
-        self.journal.record_removal(sequence)
-
-    def load(self, sequence: int, document: dict) -> None:
-        """Put back a document that the journal holds."""
-        entries = {name: self.indexes[name].entries(document) for name in self._owners}
-        self._remember(sequence, document, entries)
-
-    def _remember(self, sequence: int, document: dict, entries: dict[str, set[tuple]]) -> None:
-        self.documents[sequence] = document
-        self._sequence_of[order_key(document["_id"])] = sequence
-        for name, keys in entries.items():
-            self._owners[name].update(dict.fromkeys(keys, sequence))
-        for path, holders in self._holders.items():
-            for key in index_keys(document, path):
-                holders.setdefault(key, set()).add(sequence)
-
-    def _forget(self, sequence: int, document: dict) -> None:
-        self._sequence_of.pop(order_key(document["_id"]), None)
-        for name, owners in self._owners.items():
-            for entry in self.indexes[name].entries(document):
-                owners.pop(entry, None)
-        for path, holders in self._holders.items():
-            for key in index_keys(document, path):
-                holders[key].discard(sequence)
-                if not holders[key]:
-                    del holders[key]
-
-    def _duplicate(self, name: str, paths: list[str], document: dict) -> MongoError:
-        values = {path: _value_at(document, path) for path in paths}
-        shown = ", ".join(f"{path}: {value!r:.80}" for path, value in values.items())
-        return MongoError(
-            11000,
-            f"E11000 duplicate key error collection: {self.namespace} index: {name} dup key: {{ {shown} }}",
-            keyPattern=dict(self.indexes[name].spec["key"]) if name in self.indexes else {"_id": 1},
-            keyValue=values,
-        )
-
-    def insert(self, document: dict) -> Any:
-        """Insert one document and return its ``_id``."""
-        identifier = document["_id"] if "_id" in document else ObjectId()
-        # MongoDB stores _id first
-        document = {"_id": identifier, **{name: value for name, value in document.items() if name != "_id"}}
-        check_stored_fields(document)
-        self.put(self.journal.next_sequence(), document)
-        return identifier
-
-    def update(
-        self,
-        query: Mapping,
-        update: dict | list,
-        *,
-        multi: bool = False,
-        upsert: bool = False,
-        sort: Mapping | None = None,
-        array_filters: list[dict] | None = None,
-        pipeline: Callable[[dict, list], dict],
-    ) -> UpdateOutcome:
-        """Change the matching documents: all of them (``multi``), or the first in the order of ``sort``.
-
-        Args:
-            query: which documents.
-            update: operators, a replacement, or a pipeline (a list of stages).
-            multi: change all of them.
-            upsert: insert a document where none matches.
-            sort: which one comes first.
-            array_filters: conditions for ``$[name]`` in paths.
-            pipeline: evaluates an aggregation pipeline on one document.
-        """
-        change = self._change(query, update, array_filters, multi, pipeline)
-        outcome = UpdateOutcome()
-        found = self._matching(query, sort)
-        for sequence, old in found if multi else found[:1]:
-            outcome.matched += 1
-            new = change(old, False)
-            if order_key(new.get("_id")) != order_key(old["_id"]) or "_id" not in new:
-                raise MongoError(
-                    66, "Performing an update on the path '_id' would modify the immutable field '_id'"
-                )
-            outcome.before, outcome.after = old, new
-            if encoded(new) != bson.encode(old):
-                self.put(sequence, new)
-                outcome.modified += 1
-        if not found and upsert:
-            seed = {} if _is_replacement(update) else _upsert_seed(query)
-            if "_id" in (conditions := _upsert_seed(query)):
-                seed = {"_id": conditions["_id"], **seed}
-            document = change(seed, True)
-            outcome.upserted_id = self.insert(document)
-            outcome.upserted = True
-            outcome.after = {"_id": outcome.upserted_id, **document}
-        return outcome
-
-    def _change(
-        self,
-        query: Mapping,
-        update: dict | list,
-        array_filters: list[dict] | None,
-        multi: bool,
-        pipeline: Callable[[dict, list], dict],
-    ) -> Callable[[dict, bool], dict]:
-        """The function from the old document to the new one."""
-        if isinstance(update, list):
-            return lambda old, inserting: pipeline(old, update)
-        if not isinstance(update, dict):
-            raise MongoError(9, "Update argument must be either an object or an array")
-        if _is_replacement(update):
-            if multi:
-                raise MongoError(9, "multi update is not supported for replacement-style update")
-            check_stored_fields(update)
-            return lambda old, inserting: ({"_id": old["_id"]} if "_id" in old else {}) | update
-        validate_update(update)
-
-        def change(old: dict, inserting: bool) -> dict:
-            new = copied(old)
-            apply_update(new, update, query=query, array_filters=array_filters, inserting=inserting)
-            return new
-
-        return change
-
-    def delete(self, query: Mapping, *, limit: int = 0, sort: Mapping | None = None) -> list[dict]:
-        """Remove the first ``limit`` matching documents (0: all) and return them."""
-        found = self._matching(query, sort)
-        for sequence, _ in found[:limit] if limit else found:
-            self.remove(sequence)
-        return [document for _, document in (found[:limit] if limit else found)]
-
-    # indexes
-
-    def create_index(self, index: Index, *, record: bool = True) -> bool:
-        """Add an index; False where it is there already.
-
-        Raises:
-            MongoError: conflicting definition, or documents that violate a unique index.
-        """
-        if list(index.spec["key"].items()) == [("_id", 1)]:
+    def _replace(self, old: Document, new: Document) -> bool:
+        if new.get("_id") != old["_id"]:
+            raise MongoError(66, "the update would modify the immutable field '_id'")
+        if encoded(new) == bson.encode(old):
             return False
-        for other in self.indexes.values():
-            if other.name == index.name and not other.same_keys(index):
-                raise MongoError(
-                    86, f"An existing index has the same name as the requested index: {index.name}"
-                )
-            if other.same_keys(index) or other.name == index.name:
-                if other.name == index.name and other.equivalent(index):
-                    return False
-                raise MongoError(85, f"Index already exists with a different name or options: {other.name}")
-        if index.unique:
-            owners: dict[tuple, int] = {}
-            for sequence, document in self.documents.items():
-                for entry in index.entries(document):
-                    if owners.setdefault(entry, sequence) != sequence:
-                        raise self._duplicate(index.name, index.paths, document)
-            self._owners[index.name] = owners
-        self.indexes[index.name] = index
-        for path in index.paths:
-            if path not in self._holders and path != "_id":
-                holders = self._holders[path] = {}
-                for sequence, document in self.documents.items():
-                    for key in index_keys(document, path):
-                        holders.setdefault(key, set()).add(sequence)
-        if record:
-            self.journal.record_index(self.number, index)
+        self._store[old["_id"]] = new
+        try:
+            self._ensure_uniques(new)
+        except mongomock.DuplicateKeyError:
+            self._store[old["_id"]] = old
+            raise
         return True
 
-    def drop_index(self, name: str) -> None:
-        if name == "_id_":
-            raise MongoError(72, "cannot drop _id index")
-        if name not in self.indexes:
-            raise MongoError(27, f"index not found with name [{name}]")
-        del self.indexes[name]
-        self._owners.pop(name, None)
-        used = {path for index in self.indexes.values() for path in index.paths}
-        self._holders = {path: holders for path, holders in self._holders.items() if path in used}
-        self.journal.record_index_drop(self.number, name)
-
-
-class UpdateOutcome:
-    """What an update did; ``before`` and ``after`` are the last document that it touched."""
-
-    def __init__(self) -> None:
-        self.matched = self.modified = 0
-        self.upserted = False
-        self.upserted_id: Any = None
-        self.before: dict | None = None
-        self.after: dict | None = None
-
-
-def encoded(document: dict) -> bytes:
-    """The BSON of a document that is to be stored.
-
-    Raises:
-        MongoError: where it is over 16 MiB or holds what BSON cannot.
-    """
-    try:
-        body = bson.encode(document)
-    except (bson.errors.BSONError, OverflowError, TypeError) as error:
-        raise MongoError(2, str(error)) from error
-    if len(body) > MAX_DOCUMENT_BYTES:
-        raise MongoError(
-            10334, f"BSONObj size: {len(body)} is invalid. Size must be between 0 and {MAX_DOCUMENT_BYTES}"
-        )
-    return body
-
-
-def check_stored_fields(document: Mapping) -> None:
-    """Refuse the field names and identifiers that MongoDB does not store."""
-    for name in document:
-        if name.startswith("$"):
-            raise MongoError(52, f"The dollar ($) prefixed field '{name}' is not allowed at the top level")
-    identifier = document.get("_id")
-    if isinstance(identifier, (list, Regex)):
-        kind = "array" if isinstance(identifier, list) else "regex"
-        raise MongoError(53, f"The '_id' value cannot be of type {kind}")
-
-
-def _is_replacement(update: dict | list) -> bool:
-    return isinstance(update, dict) and not next(iter(update), "").startswith("$")
-
-
-def _upsert_seed(query: Mapping) -> dict:
-    """The document that an upsert starts from: the equalities of its query."""
-    seed: dict = {}
-    for path, condition in flat_conditions(query):
-        if is_operator_document(condition):
-            if "$eq" not in condition:
+    def _ensure_uniques(self, new_data: Document) -> None:
+        """Compare a document that is in the store already with the others."""
+        for name, index in self._store.indexes.items():
+            partial = index.get("partialFilterExpression") or {}
+            if not index.get("unique") or not filter_applies(partial, new_data):
                 continue
-            condition = condition["$eq"]
-        if not isinstance(condition, Regex):
-            put_at(seed, path.split("."), copied(condition))
-    return seed
+            key = {path: _value(new_data, path) for path, _ in index["key"]}
+            if index.get("sparse") and all(value is _MISSING for value in key.values()):
+                continue
+            key = {path: None if value is _MISSING else value for path, value in key.items()}
+            # mongomock takes the document back after a DuplicateKeyError and after no other
+            if any(isinstance(value, list) for value in key.values()):
+                refusal = not_implemented("an array in a unique index")
+                raise mongomock.DuplicateKeyError(str(refusal), refusal.code)
+            query = {"$and": [partial, {path: {"$eq": value} for path, value in key.items()}]}
+            if any(other["_id"] != new_data["_id"] for other in self._iter_documents(query)):
+                message = f"E11000 duplicate key error collection: {self.full_name} index: {name} key: {key}"
+                details = {"keyPattern": dict(index["key"]), "keyValue": key}
+                raise mongomock.DuplicateKeyError(message, 11000, details)
 
 
-def _value_at(document: dict, path: str) -> Any:
-    value: Any = document
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
+_MISSING = object()
+
+
+def _value(document: Document, path: str) -> Any:
+    try:
+        return get_value_by_dot(document, path, can_generate_array=True)
+    except KeyError:
+        return _MISSING
+
+
+def _copy(document: Document) -> Document:
+    return bson.decode(bson.encode(document), CODEC)

@@ -1,68 +1,44 @@
-"""MongoDB's error codes, and the exception that carries one to the client."""
+"""The exception that carries one of MongoDB's error codes to the client."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-CODE_NAMES = {
-    2: "BadValue",
-    8: "UnknownError",
-    9: "FailedToParse",
-    14: "TypeMismatch",
-    20: "IllegalOperation",
-    26: "NamespaceNotFound",
-    27: "IndexNotFound",
-    28: "PathNotViable",
-    40: "ConflictingUpdateOperators",
-    43: "CursorNotFound",
-    48: "NamespaceExists",
-    52: "DollarPrefixedFieldName",
-    56: "EmptyFieldName",
-    59: "CommandNotFound",
-    66: "ImmutableField",
-    67: "CannotCreateIndex",
-    72: "InvalidOptions",
-    73: "InvalidNamespace",
-    85: "IndexOptionsConflict",
-    86: "IndexKeySpecsConflict",
-    238: "NotImplemented",
-    10334: "BSONObjectTooLarge",
-    11000: "DuplicateKey",
-}
+import mongomock
+from bson.errors import InvalidDocument
+from pymongo.errors import InvalidName
+
+CODE_NAMES = {2: "BadValue", 9: "FailedToParse", 14: "TypeMismatch", 26: "NamespaceNotFound"}
+CODE_NAMES |= {27: "IndexNotFound", 59: "CommandNotFound", 238: "NotImplemented", 11000: "DuplicateKey"}
+# what mongomock raises, the most specific first
+CODE_OF: dict[type[Exception], int] = {NotImplementedError: 238, InvalidName: 73, InvalidDocument: 2}
+CODE_OF |= {mongomock.OperationFailure: 2, re.error: 51091, TypeError: 14, OverflowError: 2, ValueError: 9}
+CODE_OF |= {AssertionError: 9, AttributeError: 2, LookupError: 2, Exception: 8}
 
 
 class MongoError(Exception):
-    """An error that a command answers with.
-
-    Args:
-        code: MongoDB's error code.
-        message: MongoDB's wording where it has one.
-        details: further fields of the reply, such as ``keyPattern`` of a duplicate key.
-    """
+    """An error that a command answers with: MongoDB's code, a message, further fields of the reply."""
 
     def __init__(self, code: int, message: str, **details: Any) -> None:
-        self.code, self.message, self.details = code, message, details
+        self.code = code
+        self.fields = {"code": code, "errmsg": message, **details}
         super().__init__(message)
 
-    @property
-    def code_name(self) -> str:
-        return CODE_NAMES.get(self.code, f"Location{self.code}")
-
     def as_reply(self) -> dict[str, Any]:
-        """The reply of a command that failed as a whole."""
-        return {
-            "ok": 0.0,
-            "errmsg": self.message,
-            "code": self.code,
-            "codeName": self.code_name,
-            **self.details,
-        }
-
-    def as_write_error(self, index: int) -> dict[str, Any]:
-        """The entry in ``writeErrors`` for statement number ``index`` of a write command."""
-        return {"index": index, "code": self.code, "errmsg": self.message, **self.details}
+        return {"ok": 0.0, "codeName": CODE_NAMES.get(self.code, f"Location{self.code}"), **self.fields}
 
 
 def not_implemented(what: str) -> MongoError:
-    """The refusal of something that MongoDB has and this server has not."""
-    return MongoError(238, f"{what} is not implemented by the embedded server of ALPW; use a MongoDB server")
+    """The refusal of something that MongoDB has and this server has not, or not rightly."""
+    return MongoError(238, f"{what} is not implemented by the embedded server; use a MongoDB server")
+
+
+def as_mongo_error(error: Exception) -> MongoError:
+    """What the client is told of any exception."""
+    if isinstance(error, MongoError):
+        return error
+    if isinstance(error, mongomock.DuplicateKeyError):
+        return MongoError(error.code or 11000, str(error.args[0]), **dict(error.details or {}))
+    code = next(code for kind, code in CODE_OF.items() if isinstance(error, kind))
+    return MongoError(code, f"{type(error).__name__}: {error}")

@@ -1,10 +1,13 @@
-"""The collections in memory and the SQLite file that makes them durable.
+"""mongomock's store, and the SQLite file that makes it durable.
 
-The file holds effects, not commands: one row per document, collection and index. A command's effects are
-one transaction, which is committed before the client gets its reply, so a killed server loses nothing that
-it acknowledged. SQLite runs in WAL mode with ``synchronous=NORMAL``: a commit is in the operating system's
-hands at once, and on the disk when `sync` has run, which the server does ten times a second, as often as
-MongoDB writes its journal by default. Only a crash of the machine can lose that last tenth of a second.
+The file holds effects, not commands: one row per document, index and collection. The effects of a command
+are one transaction, committed before the client gets its reply, so a killed server loses nothing that it
+acknowledged. With ``synchronous=NORMAL`` a commit is in the operating system's hands at once, and on the
+disk after `Journal.sync`, ten times a second, as often as MongoDB writes its journal by default: a crash of
+the machine itself can take the last tenth of a second, never the consistency of the file.
+
+Documents in memory are decoded from the bytes that the file gets, and are replaced, never changed in place:
+memory and file cannot differ, and a reader may keep a document as long as it likes.
 """
 
 from __future__ import annotations
@@ -13,43 +16,37 @@ import fcntl
 import logging
 import os
 import sqlite3
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
+from mongomock import store
+from mongomock.helpers import hashdict
 
-from alpw.database.embedded.collection import Collection
 from alpw.database.embedded.errors import MongoError
-from alpw.database.embedded.indexes import Index
+from alpw.database.embedded.lookup import Lookup
 
 logger = logging.getLogger(__name__)
 
 # dates beyond Python's years 1-9999 are kept as numbers instead of failing
-CODEC = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
-
+CODEC: CodecOptions = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS collections
-    (number INTEGER PRIMARY KEY, database TEXT, name TEXT, UNIQUE (database, name));
-CREATE TABLE IF NOT EXISTS documents (sequence INTEGER PRIMARY KEY, collection INTEGER, body BLOB);
-CREATE INDEX IF NOT EXISTS documents_collection ON documents (collection);
-CREATE TABLE IF NOT EXISTS indexes (collection INTEGER, name TEXT, spec BLOB, PRIMARY KEY (collection, name));
+CREATE TABLE IF NOT EXISTS collections (namespace TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS indexes (namespace TEXT, name TEXT, spec BLOB, PRIMARY KEY (namespace, name));
+CREATE TABLE IF NOT EXISTS documents (number INTEGER PRIMARY KEY, namespace TEXT, body BLOB);
 """
 FORMAT_VERSION = 1
 VACUUM_FRACTION = 0.5
 
 
 class DirectoryInUse(Exception):
-    """Another server has the data directory open."""
+    """Another server has the data directory open, or its file has another format."""
 
 
-class Store:
-    """All databases of one data directory.
-
-    Args:
-        directory: must exist.
+class Journal:
+    """The file of a data directory, and the effects that wait for the end of their command.
 
     Raises:
         DirectoryInUse: another process holds the directory's lock.
@@ -60,79 +57,31 @@ class Store:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self._lock.close()
             raise DirectoryInUse(f"{directory} is already open in another server") from error
         self.path = directory / "data.sqlite"
-        self._collections: dict[tuple[str, str], Collection] = {}
         self._effects: list[tuple[str, tuple]] = []
         self._dirty = False
-        self._syncing = threading.Lock()
-        self._sql = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-        self._sequence = 0
-        self._number = 0
-        self._open()
-
-    def _open(self) -> None:
+        self.sql = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         # the lock above excludes other processes; exclusive mode also spares SQLite its shared memory
         # file, which network file systems do not support
-        self._sql.execute("PRAGMA locking_mode = EXCLUSIVE")
-        self._sql.execute("PRAGMA journal_mode = WAL")
-        self._sql.execute("PRAGMA synchronous = NORMAL")
-        version = self._sql.execute("PRAGMA user_version").fetchone()[0]
+        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
+            self.sql.execute(f"PRAGMA {pragma}")
+        version = self._number("PRAGMA user_version")
         if version not in (0, FORMAT_VERSION):
             raise DirectoryInUse(f"{self.path} has format {version}; this version reads {FORMAT_VERSION}")
-        self._sql.executescript(SCHEMA)
-        self._sql.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-        self._compact()
-        by_number: dict[int, Collection] = {}
-        for number, database, name in self._sql.execute("SELECT number, database, name FROM collections"):
-            by_number[number] = Collection(number, f"{database}.{name}", self)
-            self._collections[database, name] = by_number[number]
-        for number, spec in self._sql.execute("SELECT collection, spec FROM indexes ORDER BY rowid"):
-            by_number[number].create_index(Index(bson.decode(spec)), record=False)
-        for sequence, number, body in self._sql.execute(
-            "SELECT sequence, collection, body FROM documents ORDER BY sequence"
-        ):
-            by_number[number].load(sequence, bson.decode(body, CODEC))
-            self._sequence = sequence
-        self._number = max(by_number, default=0)
-        # the WAL file exists as long as the connection does; its descriptor serves `sync`
+        self.sql.executescript(f"{SCHEMA} PRAGMA user_version = {FORMAT_VERSION};")
+        if self._number("PRAGMA freelist_count") > VACUUM_FRACTION * self._number("PRAGMA page_count"):
+            self.sql.execute("VACUUM")
+        self.sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.last_row = self._number("SELECT MAX(number) FROM documents")
+        # the WAL file exists as long as the connection does; this descriptor serves `sync`
         self._wal = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CREAT, 0o600)
-        documents = sum(len(c.documents) for c in by_number.values())
-        logger.info("opened %s: %d collections, %d documents", self.path, len(by_number), documents)
 
-    def _compact(self) -> None:
-        """Give the room of deleted documents back to the file system once it is half of the file."""
-        pages, free = (
-            self._sql.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count")
-        )
-        if pages and free / pages > VACUUM_FRACTION:
-            self._sql.execute("VACUUM")
-            logger.info("compacted %s: %d of %d pages were free", self.path, free, pages)
-        self._sql.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def _number(self, query: str) -> int:
+        return self.sql.execute(query).fetchone()[0] or 0
 
-    # effects of the command that is running
-
-    def next_sequence(self) -> int:
-        self._sequence += 1
-        return self._sequence
-
-    def record_put(self, collection: int, sequence: int, body: bytes) -> None:
-        self._effects.append(
-            ("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", (sequence, collection, body))
-        )
-
-    def record_removal(self, sequence: int) -> None:
-        self._effects.append(("DELETE FROM documents WHERE sequence = ?", (sequence,)))
-
-    def record_index(self, collection: int, index: Index) -> None:
-        body = bson.encode(index.spec)
-        self._effects.append(
-            ("INSERT OR REPLACE INTO indexes VALUES (?, ?, ?)", (collection, index.name, body))
-        )
-
-    def record_index_drop(self, collection: int, name: str) -> None:
-        self._effects.append(("DELETE FROM indexes WHERE collection = ? AND name = ?", (collection, name)))
+    def record(self, statement: str, *values: Any) -> None:
+        self._effects.append((statement, values))
 
     def commit(self) -> None:
         """Make the effects of the command durable; the reply may be sent afterwards.
@@ -143,98 +92,144 @@ class Store:
         if not self._effects:
             return
         try:
-            self._sql.execute("BEGIN")
+            self.sql.execute("BEGIN")
             for statement, values in self._effects:
-                self._sql.execute(statement, values)
-            self._sql.execute("COMMIT")
+                self.sql.execute(statement, values)
+            self.sql.execute("COMMIT")
         except sqlite3.Error:
-            logger.critical(
-                "cannot write %s; stopping, unacknowledged work is lost", self.path, exc_info=True
-            )
+            logger.critical("cannot write %s; stopping, the command is lost", self.path, exc_info=True)
             logging.shutdown()
             os._exit(1)
         self._effects.clear()
         self._dirty = True
 
-    def sync(self) -> None:
-        """Wait until everything committed so far is on the disk."""
-        with self._syncing:
-            if self._dirty:
-                self._dirty = False
-                os.fsync(self._wal)
+    def sync(self, *, always: bool = False) -> None:
+        """Wait until what is committed is on the disk; `always`: even if another thread sees to it."""
+        if self._dirty or always:
+            self._dirty = False
+            os.fsync(self._wal)
 
     def close(self) -> None:
-        self._sql.close()
+        self.sql.close()
         os.close(self._wal)
         self._lock.close()
 
-    # namespaces
 
-    def get(self, database: str, name: str) -> Collection:
-        """The collection, or an empty one that is not part of the store where there is none."""
-        found = self._collections.get((database, name))
-        return found if found is not None else Collection(0, f"{database}.{name}", self)
+class CollectionStore(store.CollectionStore):
+    """Documents of a collection; ``rows`` are their rows in the file, in the order of insertion."""
 
-    def exists(self, database: str, name: str) -> bool:
-        return (database, name) in self._collections
+    def __init__(self, namespace: str, journal: Journal) -> None:
+        super().__init__(namespace.split(".", 1)[1])
+        self.namespace, self.journal, self.lookup = namespace, journal, Lookup()
+        self.rows: dict[Any, int] = {}
 
-    def create(self, database: str, name: str) -> Collection:
-        """The collection, made first where it does not exist.
+    def create(self) -> None:
+        if not self._is_force_created:
+            super().create()
+            self.journal.record("INSERT OR REPLACE INTO collections VALUES (?)", self.namespace)
 
-        Raises:
-            MongoError: InvalidNamespace.
-        """
-        found = self._collections.get((database, name))
-        if found is not None:
-            return found
-        _check_namespace(database, name)
-        self._number += 1
-        collection = Collection(self._number, f"{database}.{name}", self)
-        self._collections[database, name] = collection
-        self._effects.append(("INSERT INTO collections VALUES (?, ?, ?)", (self._number, database, name)))
-        return collection
+    def __setitem__(self, key: Any, document: dict[str, Any]) -> None:
+        body = encoded(document)
+        self.create()
+        row = self.rows.get(_key(key))
+        if row is None:
+            row = self.journal.last_row = self.journal.last_row + 1
+        self.load(row, bson.decode(body, CODEC))
+        self.journal.record("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", row, self.namespace, body)
 
-    def drop(self, database: str, name: str) -> bool:
-        collection = self._collections.pop((database, name), None)
-        if collection is None:
-            return False
-        for table, column in (
-            ("documents", "collection"),
-            ("indexes", "collection"),
-            ("collections", "number"),
-        ):
-            self._effects.append((f"DELETE FROM {table} WHERE {column} = ?", (collection.number,)))
-        return True
+    def load(self, row: int, document: dict[str, Any]) -> None:
+        """Put a document that is in the file already."""
+        key = _key(document["_id"])
+        if key in self.rows:
+            self.lookup.remove(key, self._documents[key])
+        self.rows[key] = row
+        super().__setitem__(key, document)
+        self.lookup.add(key, document)
 
-    def rename(self, source: tuple[str, str], target: tuple[str, str]) -> None:
-        _check_namespace(*target)
-        collection = self._collections.pop(source)
-        collection.namespace = ".".join(target)
-        self._collections[target] = collection
-        self._effects.append(
-            ("UPDATE collections SET database = ?, name = ? WHERE number = ?", (*target, collection.number))
-        )
+    def __delitem__(self, key: Any) -> None:
+        self.lookup.remove(_key(key), self._documents[_key(key)])
+        super().__delitem__(_key(key))
+        self.journal.record("DELETE FROM documents WHERE number = ?", self.rows.pop(_key(key)))
 
-    def databases(self) -> list[str]:
-        return sorted({database for database, _ in self._collections})
+    def create_index(self, index_name: str, index_dict: dict[str, Any]) -> None:
+        if self.indexes.get(index_name) != index_dict:
+            self.create()
+            self.load_index(index_name, index_dict)
+            values = self.namespace, index_name, bson.encode(index_dict)
+            self.journal.record("INSERT OR REPLACE INTO indexes VALUES (?, ?, ?)", *values)
 
-    def collections(self, database: str) -> dict[str, Collection]:
-        return {name: c for (owner, name), c in sorted(self._collections.items()) if owner == database}
+    def load_index(self, name: str, spec: dict[str, Any]) -> None:
+        super().create_index(name, {**spec, "key": [tuple(item) for item in spec["key"]]})
+        self._build_lookup()
 
-    def stored_bytes(self, collection: Collection) -> int:
-        """Size of the collection's documents in the file."""
-        query = "SELECT COALESCE(SUM(LENGTH(body)), 0) FROM documents WHERE collection = ?"
-        return self._sql.execute(query, (collection.number,)).fetchone()[0]
+    def drop_index(self, index_name: str) -> None:
+        super().drop_index(index_name)
+        self._build_lookup()
+        statement = "DELETE FROM indexes WHERE namespace = ? AND name = ?"
+        self.journal.record(statement, self.namespace, index_name)
 
-    def all_collections(self) -> Iterator[Collection]:
-        yield from list(self._collections.values())
+    def _build_lookup(self) -> None:
+        paths = {path for index in self.indexes.values() for path, _ in index["key"]}
+        self.lookup = Lookup(paths, self._documents.items())
+
+    def drop(self) -> None:
+        super().drop()
+        for row in self.rows.values():
+            self.journal.record("DELETE FROM documents WHERE number = ?", row)
+        for table in ("indexes", "collections"):
+            self.journal.record(f"DELETE FROM {table} WHERE namespace = ?", self.namespace)
+        self.rows, self.lookup = {}, Lookup()
+
+    def candidates(self, query: dict[str, Any]) -> list[dict] | None:
+        """Every document that may match, in the order of insertion; None where no index helps."""
+        self._remove_expired_documents()
+        keys = self.lookup.candidates(query, self._documents)
+        ordered = sorted(keys or (), key=self.rows.__getitem__)
+        return None if keys is None else [self._documents[key] for key in ordered]
 
 
-def _check_namespace(database: str, name: str) -> None:
-    unusable: dict[str, Any] = {
-        "database": set('/\\. "$\0') & set(database),
-        "collection": set("$\0") & set(name),
-    }
-    for kind, found in unusable.items():
-        if found or not database or not name or name.startswith(".") or name.endswith("."):
-            raise MongoError(73, f"Invalid {kind} name: '{database}.{name}'")
+class DatabaseStore(store.DatabaseStore):
+    def __init__(self, name: str, journal: Journal) -> None:
+        super().__init__()
+        self.name, self.journal = name, journal
+
+    def __getitem__(self, col_name: str) -> CollectionStore:
+        if col_name not in self._collections:
+            self._collections[col_name] = CollectionStore(f"{self.name}.{col_name}", self.journal)
+        return self._collections[col_name]
+
+
+class ServerStore(store.ServerStore):
+    """All databases of a journal's file, loaded into memory."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self.journal = journal
+        for (namespace,) in journal.sql.execute("SELECT namespace FROM collections"):
+            self._collection(namespace)._is_force_created = True
+        for namespace, name, spec in journal.sql.execute("SELECT * FROM indexes ORDER BY rowid"):
+            self._collection(namespace).load_index(name, bson.decode(spec))
+        for row, namespace, body in journal.sql.execute("SELECT * FROM documents ORDER BY number"):
+            self._collection(namespace).load(row, bson.decode(body, CODEC))
+        logger.info("opened %s: %d databases", journal.path, len(self._databases))
+
+    def _collection(self, namespace: str) -> CollectionStore:
+        database, name = namespace.split(".", 1)
+        return self[database][name]
+
+    def __getitem__(self, db_name: str) -> DatabaseStore:
+        if db_name not in self._databases:
+            self._databases[db_name] = DatabaseStore(db_name, self.journal)
+        return self._databases[db_name]
+
+
+def encoded(document: dict[str, Any]) -> bytes:
+    """The document as BSON; raises `MongoError` when it exceeds 16 MiB."""
+    body = bson.encode(document)
+    if len(body) > MAX_DOCUMENT_BYTES:
+        raise MongoError(10334, f"object too large: {len(body)} bytes, at most {MAX_DOCUMENT_BYTES}")
+    return body
+
+
+def _key(identifier: Any) -> Any:
+    return hashdict(identifier) if isinstance(identifier, dict) else identifier

@@ -5,138 +5,102 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from alpw.database.embedded.aggregation import update_by_pipeline
-from alpw.database.embedded.collection import UpdateOutcome
-from alpw.database.embedded.commands import (
-    OK,
-    Engine,
-    Reply,
-    check_hint,
-    collection_name,
-    command,
-    named_collection,
-)
-from alpw.database.embedded.errors import MongoError, not_implemented
-from alpw.database.embedded.projection import compile_projection
+from alpw.database.embedded.checks import check_query, check_update
+from alpw.database.embedded.collection import Collection
+from alpw.database.embedded.errors import MongoError, as_mongo_error, not_implemented
+
+Reply = dict[str, Any]
+STATEMENT_FIELDS = {"q", "u", "multi", "upsert", "limit", "hint"}
+# what MongoDB has and this server has not
+UNSERVED_FIELDS = {"collation", "let", "arrayFilters", "explain", "min", "max", "returnKey", "showRecordId"}
+UNSERVED_FIELDS |= {"tailable", "awaitData", "capped", "size", "clusteredIndex", "timeseries", "viewOn"}
+UNSERVED_FIELDS |= {"validator", "validationLevel", "validationAction"}
 
 
-def _statements(
-    request: Reply, field: str, run: Callable[[Any], None], allowed: str = "", refused: str = ""
-) -> list[Reply]:
-    """Run the statements of a write command; the errors among them.
+def given_fields(request: Reply) -> set[str]:
+    """The fields of a request that ask for something."""
+    return {field for field, value in request.items() if value not in (None, False, {}, [])}
 
-    An ordered command stops at the first error. The statements before it stay, as in MongoDB.
-    """
-    statements = request.get(field)
-    if not isinstance(statements, list) or not statements:
-        raise MongoError(
-            72, f"Write batch sizes must be between 1 and 100000. Got 0 operations in '{field}'."
-        )
-    errors = []
-    for index, statement in enumerate(statements):
+
+def unserved_field(field: str, command: str) -> MongoError:
+    """The refusal of a field of a request: one that MongoDB has, or one that it has not either."""
+    if field in UNSERVED_FIELDS:
+        return not_implemented(f"the field {field!r} of {command}")
+    return MongoError(40415, f"BSON field '{command}.{field}' is an unknown field.")
+
+
+def check_hint(collection: Collection, hint: Any) -> None:
+    """A hint does not change an answer, but one on a missing index is an error."""
+    keys = {name: dict(index["key"]) for name, index in collection._store.indexes.items()}
+    if hint and hint not in (*keys, *keys.values(), "_id_", {"_id": 1}, {"$natural": 1}):
+        raise MongoError(2, "hint provided does not correspond to an existing index")
+
+
+def insert(collection: Collection, document: Reply) -> Reply:
+    collection.insert_one(document)
+    return {"n": 1}
+
+
+def update(collection: Collection, statement: Reply) -> Reply:
+    _check_statement(collection, statement)
+    query, multi, upsert = statement["q"], bool(statement.get("multi")), bool(statement.get("upsert"))
+    check_update(statement["u"], query, multi=multi, upsert=upsert)
+    return collection._update(query, statement["u"], upsert=upsert, multi=multi)
+
+
+def delete(collection: Collection, statement: Reply) -> Reply:
+    _check_statement(collection, statement)
+    return {"n": collection._delete(statement["q"], multi=not statement.get("limit"))["n"]}
+
+
+def _check_statement(collection: Collection, statement: Reply) -> None:
+    if other := given_fields(statement) - STATEMENT_FIELDS:
+        raise unserved_field(other.pop(), "write")
+    check_hint(collection, statement.get("hint"))
+    check_query(statement["q"])
+
+
+def run_statements(
+    run: Callable[[Collection, Reply], Reply], collection: Collection, request: Reply, field: str
+) -> Reply:
+    """Add up what the statements of a write command did; one that fails ends the command if it is ordered."""
+    reply: Reply = {"n": 0}
+    for index, statement in enumerate(request[field]):
         try:
-            for name in statement if allowed else ():
-                if name in refused.split() and statement[name]:
-                    raise not_implemented(f"the field {name!r} of {field}")
-                if name not in allowed.split() + refused.split():
-                    raise MongoError(40415, f"BSON field '{field}.{name}' is an unknown field.")
-            run(statement)
-        except MongoError as error:
-            errors.append(error.as_write_error(index))
+            result = run(collection, statement)
+        except Exception as error:  # noqa: BLE001 - told to the client, with its index
+            reply.setdefault("writeErrors", []).append({"index": index, **as_mongo_error(error).fields})
             if request.get("ordered", True):
                 break
-    return errors
+            continue
+        reply["n"] += result["n"]
+        if "nModified" in result:
+            reply["nModified"] = reply.get("nModified", 0) + result["nModified"]
+            if result["n"] and not result["updatedExisting"]:
+                reply.setdefault("upserted", []).append({"index": index, "_id": result["upserted"]})
+    return reply
 
 
-def _with_errors(reply: Reply, errors: list[Reply]) -> Reply:
-    return {**reply, **({"writeErrors": errors} if errors else {}), **OK}
-
-
-@command("insert", fields="documents ordered bypassDocumentValidation")
-def _insert(engine: Engine, database: str, request: Reply) -> Reply:
-    collection = named_collection(engine, database, request, create=True)
-    errors = _statements(request, "documents", collection.insert)
-    attempted = (
-        errors[-1]["index"] + 1 if errors and request.get("ordered", True) else len(request["documents"])
-    )
-    return _with_errors({"n": attempted - len(errors)}, errors)
-
-
-def _update_one_or_many(engine: Engine, database: str, name: str, statement: Reply) -> UpdateOutcome:
-    upsert = bool(statement.get("upsert"))
-    store = engine.store
-    collection = store.create(database, name) if upsert else store.get(database, name)
-    check_hint(collection, statement.get("hint"))
-    return collection.update(
-        statement["q"],
-        statement["u"],
-        multi=bool(statement.get("multi")),
-        upsert=upsert,
-        sort=statement.get("sort"),
-        array_filters=statement.get("arrayFilters"),
-        pipeline=update_by_pipeline,
-    )
-
-
-@command("update", fields="updates ordered bypassDocumentValidation", refused="let")
-def _update(engine: Engine, database: str, request: Reply) -> Reply:
-    name = collection_name(request)
-    reply: Reply = {"n": 0, "nModified": 0}
-    upserted: list[Reply] = []
-    done = iter(range(len(request.get("updates") or ())))
-
-    def run(statement: Reply) -> None:
-        index = next(done)
-        outcome = _update_one_or_many(engine, database, name, statement)
-        reply["n"] += outcome.matched + outcome.upserted
-        reply["nModified"] += outcome.modified
-        if outcome.upserted:
-            upserted.append({"index": index, "_id": outcome.upserted_id})
-
-    errors = _statements(request, "updates", run, "q u multi upsert arrayFilters hint", "collation c sort")
-    return _with_errors({**reply, **({"upserted": upserted} if upserted else {})}, errors)
-
-
-@command("delete", fields="deletes ordered", refused="let")
-def _delete(engine: Engine, database: str, request: Reply) -> Reply:
-    collection = named_collection(engine, database, request)
-    deleted: list[dict] = []
-
-    def run(statement: Reply) -> None:
-        check_hint(collection, statement.get("hint"))
-        if statement.get("limit") not in (0, 1):
-            raise MongoError(
-                9, f"The limit field in delete objects must be 0 or 1. Got {statement.get('limit')}"
-            )
-        deleted.extend(collection.delete(statement["q"], limit=int(statement["limit"])))
-
-    errors = _statements(request, "deletes", run, "q limit hint", "collation")
-    return _with_errors({"n": len(deleted)}, errors)
-
-
-@command(
-    "findAndModify",
-    "findandmodify",
-    fields="query update remove new fields sort upsert arrayFilters hint bypassDocumentValidation",
-    refused="collation let",
-)
-def _find_and_modify(engine: Engine, database: str, request: Reply) -> Reply:
-    name = collection_name(request)
-    query, sort = request.get("query") or {}, request.get("sort")
-    project = compile_projection(request.get("fields"))
-    if bool(request.get("remove")) == ("update" in request):
-        raise MongoError(9, "Either an update or remove=true must be specified")
-    if request.get("remove"):
-        if request.get("new") or request.get("upsert"):
-            raise MongoError(9, "Cannot specify remove together with 'new' or 'upsert'")
-        removed = named_collection(engine, database, request).delete(query, limit=1, sort=sort)
-        value = project(removed[0]) if removed else None
-        return {"lastErrorObject": {"n": len(removed)}, "value": value, **OK}
-    statement = {"q": query, "u": request["update"], "sort": sort}
-    statement |= {key: request[key] for key in ("upsert", "arrayFilters", "hint") if key in request}
-    outcome = _update_one_or_many(engine, database, name, statement)
-    last: Reply = {"n": outcome.matched + outcome.upserted, "updatedExisting": outcome.matched > 0}
-    if outcome.upserted:
-        last["upserted"] = outcome.upserted_id
-    document = outcome.after if request.get("new") else outcome.before
-    return {"lastErrorObject": last, "value": project(document) if document is not None else None, **OK}
+def find_and_modify(collection: Collection, request: Reply) -> Reply:
+    query, changes = request.get("query") or {}, request.get("update") or {}
+    projection = request.get("fields")
+    new, upsert, remove = (bool(request.get(field)) for field in ("new", "upsert", "remove"))
+    if remove == ("update" in request) or (remove and (upsert or new)):
+        raise MongoError(9, "Either an update or remove=true is needed; remove excludes new and upsert")
+    check_update(changes, query, upsert=upsert)
+    found = collection.select(query, sort=request.get("sort"), limit=1)
+    if not found and not upsert:
+        return {"lastErrorObject": {"n": 0, "updatedExisting": False}, "value": None}
+    if found:
+        query = {"_id": {"$eq": found[0]["_id"]}}
+    value = collection.select(query, projection)
+    if remove:
+        collection._delete(query)
+        return {"lastErrorObject": {"n": 1}, "value": value[0]}
+    result = collection._update(query, changes, upsert=upsert)
+    outcome = {"n": 1, "updatedExisting": bool(found)}
+    if not found:
+        outcome["upserted"] = result["upserted"]
+        query = {"_id": {"$eq": result["upserted"]}}
+    value = collection.select(query, projection) if new else value
+    return {"lastErrorObject": outcome, "value": value[0] if value else None}

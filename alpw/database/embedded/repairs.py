@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
 import bson
-from mongomock import aggregate, filtering
+from mongomock import aggregate, collection, filtering
 
-from alpw.database.mongod.errors import MongoError, not_implemented
+from alpw.database.embedded.errors import MongoError, not_implemented
 
 _date_operator = aggregate._Parser._handle_date_operator
 _comparison_operator = aggregate._Parser._handle_comparison_operator
-_sort_key, _count_stage = filtering.resolve_sort_key, aggregate._PIPELINE_HANDLERS["$count"]
+_sort_key, _project = filtering.resolve_sort_key, collection._project_by_spec
 _operators = filtering._filterer_inst._operator_map
 _regex_in = _operators["$in"]
 
@@ -43,8 +44,15 @@ def _comparison(parser: Any, operator: str, values: list) -> Any:
     return _equal(one, other) is (operator == "$eq")
 
 
-def _count(documents: list, database: Any, name: str) -> list:
-    return _count_stage(documents, database, name) if documents else []
+def _nothing_of_nothing(stage: Callable) -> Callable:
+    """$count and $group with a constant _id give no document where they get none."""
+    return lambda documents, database, options: stage(documents, database, options) if documents else []
+
+
+def _projected(value: Any, spec: Any, is_include: bool, container: type) -> Any:
+    if not isinstance(value, dict):
+        raise not_implemented("a field of the documents in an array that holds other things too")
+    return _project(value, spec, is_include, container)
 
 
 def _modulo(found: Any, arguments: list) -> bool:
@@ -54,7 +62,11 @@ def _modulo(found: Any, arguments: list) -> bool:
 
 
 def _distinct(values: list) -> list:
-    return [value for number, value in enumerate(values) if value not in values[:number]]
+    return [value for n, value in enumerate(values) if not any(_equal(value, o) for o in values[:n])]
+
+
+def _of_numbers(operation: Callable) -> Callable:
+    return lambda values: operation([value for value in values if not isinstance(value, bool)])
 
 
 def _checked_sort_key(path: str, document: dict[str, Any]) -> Any:
@@ -93,6 +105,10 @@ def install() -> None:
     filtering.TYPE_MAP["long"] = lambda found: isinstance(found, bson.Int64)
     filtering.resolve_sort_key = _checked_sort_key
     aggregate._GROUPING_OPERATOR_MAP["$addToSet"] = _distinct
-    aggregate._PIPELINE_HANDLERS["$count"] = _count
+    for name in ("$sum", "$avg"):
+        aggregate._GROUPING_OPERATOR_MAP[name] = _of_numbers(aggregate._GROUPING_OPERATOR_MAP[name])
+    collection._project_by_spec = _projected
+    for name in ("$count", "$group"):
+        aggregate._PIPELINE_HANDLERS[name] = _nothing_of_nothing(aggregate._PIPELINE_HANDLERS[name])
     aggregate._Parser._handle_comparison_operator = _comparison
     aggregate._Parser._handle_date_operator = _date

@@ -17,7 +17,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
-MODULE = "alpw.database.mongod"
+MODULE = "alpw.database.embedded"
 
 
 class Server:
@@ -214,57 +214,6 @@ def test_a_client_outlives_a_restart(server: Server) -> None:
     except AutoReconnect:
         found = client["campaign"]["c"].find_one()
     assert found == {"_id": 1}
-
-
-REFUSALS: dict[str, tuple[dict[str, Any], int]] = {
-    "unknown command": ({"nosuchcommand": 1}, 59),
-    "unknown query operator": ({"find": "c", "filter": {"a": {"$bogus": 1}}}, 2),
-    "unknown operator deep in a query": (
-        {"find": "c", "filter": {"$or": [{"a": {"$not": {"$bogus": 1}}}]}},
-        2,
-    ),
-    "javascript": ({"find": "c", "filter": {"$where": "1"}}, 238),
-    "unknown update operator": ({"findAndModify": "c", "query": {}, "update": {"$bogus": {"a": 1}}}, 9),
-    "positional operator": ({"findAndModify": "c", "query": {"l": 1}, "update": {"$set": {"l.$": 2}}}, 238),
-    "conflicting operators": (
-        {"findAndModify": "c", "query": {}, "update": {"$set": {"a": 1}, "$inc": {"a.b": 1}}},
-        40,
-    ),
-    "unknown stage": ({"aggregate": "c", "pipeline": [{"$bogus": {}}], "cursor": {}}, 40324),
-    "stage that is not served": ({"aggregate": "c", "pipeline": [{"$facet": {}}], "cursor": {}}, 238),
-    "unknown expression": (
-        {"aggregate": "c", "pipeline": [{"$project": {"a": {"$bogus": 1}}}], "cursor": {}},
-        168,
-    ),
-    "collation": ({"find": "c", "filter": {}, "collation": {"locale": "de"}}, 238),
-    "hint on a missing index": ({"find": "c", "filter": {}, "hint": "missing"}, 2),
-    "text index": ({"createIndexes": "c", "indexes": [{"key": {"a": "text"}, "name": "a"}]}, 238),
-    "capped collection": ({"create": "d", "capped": True, "size": 100}, 238),
-    "sorting by an array": ({"find": "c", "filter": {}, "sort": {"l": 1}}, 238),
-    "computed projection": ({"find": "c", "filter": {}, "projection": {"b": "$a"}}, 238),
-    "missing cursor": ({"getMore": 1 << 40, "collection": "c"}, 43),
-    "transaction": ({"find": "c", "startTransaction": True, "autocommit": False}, 20),
-}
-
-
-def test_what_is_not_served_is_an_error_with_mongodbs_code(server: Server) -> None:
-    database = server.start()["campaign"]
-    database["c"].insert_one({"_id": 1, "a": 1, "l": [1, 2]})
-    found = {}
-    for what, (command, _) in REFUSALS.items():
-        with pytest.raises(OperationFailure) as caught:
-            database.command(command)
-        found[what] = caught.value.code
-    assert found == {what: code for what, (_, code) in REFUSALS.items()}
-    assert list(database["c"].find()) == [{"_id": 1, "a": 1, "l": [1, 2]}]
-
-
-def test_unknown_operators_are_errors_on_an_empty_collection_too(server: Server) -> None:
-    database = server.start()["campaign"]
-    with pytest.raises(OperationFailure):
-        database["empty"].find_one({"a": {"$bogus": 1}})
-    with pytest.raises(OperationFailure):
-        database["empty"].update_one({}, {"$bogus": {"a": 1}})
 
 
 def test_the_indexed_search_answers_as_the_full_search_does(server: Server) -> None:

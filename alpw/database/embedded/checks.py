@@ -11,8 +11,8 @@ from typing import Any
 
 from mongomock import aggregate, filtering
 
-from alpw.database.mongod.errors import MongoError, not_implemented
-from alpw.database.mongod.repairs import install, is_number
+from alpw.database.embedded.errors import MongoError, not_implemented
+from alpw.database.embedded.repairs import install, is_number
 
 install()
 
@@ -24,22 +24,20 @@ FIELDS_ONLY = {"$max", "$min", "$unset"}
 MODIFIERS = {"$push": {"$each", "$position", "$slice"}, "$addToSet": set(), "$pull": CONDITIONS}
 REFUSED = {"$where", "$text", "$jsonSchema", "$geoIntersects", "$geoWithin", "$near", "$nearSphere", "$bit"}
 REFUSED |= {"$bitsAllClear", "$bitsAllSet", "$bitsAnyClear", "$bitsAnySet", "$pullAll", "$mul", "$rename"}
-REFUSED |= {"$currentDate", "$sort"}
+REFUSED |= {"$currentDate", "$each", "$sort"}
 # the stages that mongomock gets right; the latter change the documents that they are given
 READING = {"$bucket", "$count", "$group", "$limit", "$match", "$project", "$replaceRoot", "$sample", "$skip"}
 READING |= {"$sort", "$unwind"}
 CHANGING = {"$addFields", "$lookup", "$set"}
 TABLES = [table for name, table in vars(aggregate).items() if name.endswith("_operators")]
-EXPRESSIONS = set(aggregate._GROUPING_OPERATOR_MAP).union(*TABLES)
+EXPRESSIONS = set().union(*TABLES)
 
 
 def _known(operator: str, table: set[str], what: str, code: int = 2) -> None:
+    if operator in REFUSED - table:
+        raise not_implemented(operator)
     if operator not in table:
-        raise (
-            not_implemented(operator)
-            if operator in REFUSED
-            else MongoError(code, f"unknown {what}: {operator}")
-        )
+        raise MongoError(code, f"unknown {what}: {operator}")
 
 
 def has_operators(value: Any) -> bool:
@@ -100,6 +98,11 @@ def check_pipeline(pipeline: list[dict[str, Any]]) -> None:
         _known(name, READING | CHANGING, "pipeline stage name", 40324)
         if name == "$project" and any(isinstance(v, dict) and not has_operators(v) for v in options.values()):
             raise not_implemented("a nested document in $project")
+        for field, accumulator in options.items() if name == "$group" else ():
+            if field != "_id" and not has_operators(accumulator):
+                raise MongoError(40234, f"The field {field!r} must be an accumulator object")
+            for operator in accumulator if field != "_id" else ():
+                _known(operator, set(aggregate.group_operators), "group operator", 15952)
         (check_query if name == "$match" else _check_expression)(options)
 
 
@@ -160,7 +163,9 @@ def check_places(update: dict[str, Any], document: dict[str, Any]) -> None:
         for part in path.split("."):
             if isinstance(value, dict):
                 value = value.get(part, {})
-            elif isinstance(value, list) and part.isdigit() and operator not in FIELDS_ONLY:
+            elif isinstance(value, list) and part.isdigit():
+                if operator in FIELDS_ONLY:
+                    raise not_implemented(f"{operator} of an element of an array")
                 value = value[int(part)] if int(part) < len(value) else {}
             elif isinstance(value, list) or operator != "$unset":
                 raise MongoError(28, f"Cannot use the part ({part}) of ({path}) to traverse the element")

@@ -1,0 +1,83 @@
+"""What SLURM says: which jobs of this user live, and why it takes no job."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a SLURM command may take; its own patience with a silent controller is about 10 to 20 s.
+COMMAND_PATIENCE = 60.0
+
+#: States of jobs that will never do anything again. All others, new ones of later versions included, count
+#: as alive: a job taken for dead would be run a second time.
+ENDED_STATES = frozenset(
+    [
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "REVOKED",
+        "TIMEOUT",
+    ]
+)
+
+#: Refusals that waiting does not mend; everything else (a silent controller, a limit on submitted jobs)
+#: may pass.
+_FINAL = re.compile(
+    r"invalid|configuration is not available|can ?not be satisfied|requested than permitted"
+    r"|access/permission denied|unrecognized|not installed",
+    re.IGNORECASE,
+)
+
+_PREFIX = re.compile(r"^(sbatch: )?(error: |allocation failure: )*")
+
+
+def live_jobs() -> dict[str, str] | None:
+    """Jobs of this user that wait, run or are ending: id -> folder in which each was submitted.
+
+    Returns:
+        None when SLURM does not answer, which says nothing about the jobs.
+    """
+    command = ["squeue", "--states=all", "--noheader", f"--user={os.getuid()}", "--format=%A|%T|%Z"]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=COMMAND_PATIENCE, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("squeue does not answer: %s", error)
+        return None
+    jobs = (line.split("|", 2) for line in answer.splitlines())
+    return {job: folder for job, state, folder in jobs if state not in ENDED_STATES}
+
+
+def refusal(script: str) -> str | None:
+    """Why SLURM does not take a job, in its own words; None when it would take it now.
+
+    Args:
+        script: the job script; nothing is submitted.
+    """
+    try:
+        asked = subprocess.run(
+            ["sbatch", "--test-only"], input=script, capture_output=True, text=True, timeout=COMMAND_PATIENCE
+        )
+    except FileNotFoundError:
+        return "sbatch is not installed on this machine"
+    except subprocess.TimeoutExpired:
+        return f"sbatch gave no answer within {COMMAND_PATIENCE:.0f} s"
+    if asked.returncode == 0:
+        return None
+    words = [_PREFIX.sub("", line) for line in asked.stderr.splitlines() if not line.startswith("Try ")]
+    return "; ".join(words) or f"sbatch ended with status {asked.returncode}"
+
+
+def is_final(reason: str) -> bool:
+    """Whether a refusal stays the same however long one waits."""
+    return bool(_FINAL.search(reason))

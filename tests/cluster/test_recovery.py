@@ -1,0 +1,232 @@
+"""Repairs, each on the state that a killed process really leaves in the database."""
+
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from fireworks import Firework, FWorker, ScriptTask, Workflow
+from fireworks.core.launchpad import WFLock
+from fireworks.core.rocket_launcher import launch_rocket
+
+from alpw.cluster import recovery
+from alpw.cluster.worker import WORKER_PREFIX
+from alpw.database import campaigns, iterations
+from alpw.database.indexes import ensure_indexes
+from alpw.database.owner import process_identity
+
+NAME = "c"
+
+
+@pytest.fixture
+def campaign(launchpad):
+    """A running campaign whose only iteration has its workflow already."""
+    ensure_indexes(launchpad.db)
+    campaigns.create(launchpad.db, NAME, {"work_dir": "/nowhere"})
+    iterations.create(launchpad.db, NAME, 0, {"kind": "explore", "workflow": None})
+    iterations.confirm_workflow(launchpad.db, NAME, 0)
+    return launchpad
+
+
+@pytest.fixture
+def corpse():
+    """Identity of a process of this host that has died."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        identity = process_identity(process.pid)
+        process.kill()
+    return identity
+
+
+def firework(script="true", campaign=NAME, **spec):
+    task = ScriptTask.from_str(script, {"fizzle_bad_rc": True})
+    return Firework(task, spec={"campaign": campaign, **spec})
+
+
+def add(launchpad, *fireworks, links=None, campaign=NAME):
+    """Add one workflow and return the ids of its Fireworks in the same order."""
+    temporary = [each.fw_id for each in fireworks]
+    workflow = Workflow(list(fireworks), links or {}, metadata={"campaign": campaign, "iteration": 0})
+    new = launchpad.add_wf(workflow)
+    return [new[old] for old in temporary]
+
+
+def run_one(launchpad, folder, monkeypatch, name="hand"):
+    monkeypatch.chdir(folder)
+    return launch_rocket(launchpad, FWorker(name), strm_lvl="CRITICAL")
+
+
+def state(launchpad, fw_id):
+    return launchpad.fireworks.find_one({"fw_id": fw_id})["state"]
+
+
+def recover(launchpad, locked_since=None, alone=False):
+    found = recovery.recover(launchpad, NAME, {} if locked_since is None else locked_since, alone=alone)
+    return {what: count for what, count in found.items() if count}
+
+
+def test_a_healthy_campaign_is_left_alone(campaign):
+    [ready] = add(campaign, firework())
+    before = campaign.fireworks.find_one({"fw_id": ready})
+    assert recover(campaign) == {}
+    assert campaign.fireworks.find_one({"fw_id": ready}) == before
+
+
+def test_a_stale_lock_is_released_after_the_patience_and_not_before(campaign, monkeypatch):
+    monkeypatch.setattr(recovery, "PATIENCE", 0.3)
+    [fw_id] = add(campaign, firework())
+    campaign.workflows.update_one({"nodes": fw_id}, {"$set": {"locked": True}})
+    seen = {}
+    assert recover(campaign, seen) == {} and len(seen) == 1
+    [workflow] = seen
+    seen[workflow] -= 0.3
+    assert recover(campaign, seen) == {"locks": 1}
+    with WFLock(campaign, fw_id, expire_secs=1, kill=False):
+        pass
+
+
+def test_a_lock_that_was_given_back_in_between_starts_a_new_patience(campaign):
+    [fw_id] = add(campaign, firework())
+    campaign.workflows.update_one({"nodes": fw_id}, {"$set": {"locked": True}})
+    seen = {}
+    recover(campaign, seen)
+    campaign.workflows.update_one({"nodes": fw_id}, {"$unset": {"locked": 1}})
+    recover(campaign, seen)
+    assert seen == {}
+
+
+def age(launchpad, fw_id, seconds):
+    created = (datetime.now(timezone.utc) - timedelta(seconds=seconds)).replace(tzinfo=None)
+    launchpad.fireworks.update_one({"fw_id": fw_id}, {"$set": {"created_on": created.isoformat()}})
+
+
+def test_a_firework_without_workflow_is_deleted_once_it_is_old(campaign):
+    [orphan] = add(campaign, firework())
+    [child] = add(campaign, firework())
+    campaign.workflows.delete_one({"nodes": orphan})
+    age(campaign, child, 1000)
+    assert recover(campaign) == {}
+    age(campaign, orphan, 1000)
+    assert recover(campaign) == {"orphans": 1}
+    assert [document["fw_id"] for document in campaign.fireworks.find()] == [child]
+
+
+def test_a_firework_of_a_dead_worker_runs_again(campaign, corpse, tmp_path):
+    [fw_id] = add(campaign, firework())
+    _, launch_id = campaign.checkout_fw(FWorker(WORKER_PREFIX + corpse), str(tmp_path))
+    assert state(campaign, fw_id) == "RUNNING"
+    assert recover(campaign) == {"lost": 1}
+    assert state(campaign, fw_id) == "READY"
+    assert campaign.launches.find_one({"launch_id": launch_id})["state"] == "FIZZLED"
+    assert recover(campaign) == {}
+
+
+def test_a_firework_of_a_living_worker_is_left_to_it(campaign, tmp_path):
+    [fw_id] = add(campaign, firework())
+    campaign.checkout_fw(FWorker(WORKER_PREFIX + process_identity()), str(tmp_path))
+    assert recover(campaign) == {} and state(campaign, fw_id) == "RUNNING"
+
+
+def test_a_firework_of_a_worker_on_another_host_is_left_to_it(campaign, tmp_path):
+    [fw_id] = add(campaign, firework())
+    campaign.checkout_fw(FWorker(WORKER_PREFIX + "another-host/1/1"), str(tmp_path))
+    assert recover(campaign) == {} and state(campaign, fw_id) == "RUNNING"
+
+
+def test_an_rlaunch_by_hand_is_lost_only_when_its_heartbeat_stopped(campaign, tmp_path, monkeypatch):
+    [fw_id] = add(campaign, firework())
+    campaign.checkout_fw(FWorker("hand"), str(tmp_path))
+    assert recover(campaign) == {} and state(campaign, fw_id) == "RUNNING"
+    monkeypatch.setattr(recovery, "RUN_EXPIRATION_SECS", 0)
+    assert recover(campaign) == {"lost": 1} and state(campaign, fw_id) == "READY"
+
+
+def test_other_campaigns_are_not_touched(campaign, corpse, tmp_path):
+    [other] = add(campaign, firework(campaign="other"), campaign="other")
+    campaign.checkout_fw(FWorker(WORKER_PREFIX + corpse), str(tmp_path))
+    campaign.workflows.update_one({"nodes": other}, {"$set": {"locked": True}})
+    seen = {}
+    recover(campaign, seen)
+    assert seen == {} and state(campaign, other) == "RUNNING"
+
+
+def test_a_checkout_cut_short_is_undone(campaign, monkeypatch):
+    """FireWorks marks a Firework RESERVED before it has a launch; die in between."""
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    [fw_id] = add(campaign, firework())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(campaign, "get_new_launch_id", die)
+        campaign.checkout_fw(FWorker("any"), "/nowhere")
+    assert state(campaign, fw_id) == "RESERVED"
+    assert recover(campaign) == {}
+    monkeypatch.setattr(recovery, "PATIENCE", 0.0)
+    assert recover(campaign) == {"lost": 1}
+    assert state(campaign, fw_id) == "READY"
+
+
+def test_a_reservation_for_the_queue_is_no_checkout_cut_short(campaign, tmp_path, monkeypatch):
+    monkeypatch.setattr(recovery, "PATIENCE", 0.0)
+    [fw_id] = add(campaign, firework())
+    campaign.reserve_fw(FWorker("any"), str(tmp_path))
+    assert recover(campaign) == {} and state(campaign, fw_id) == "RESERVED"
+
+
+def test_a_fizzled_firework_runs_at_most_the_allowed_times(campaign, tmp_path, monkeypatch):
+    parent, child = firework("false"), firework()
+    fw_id, waiting = add(campaign, parent, child, links={parent: [child]})
+    for count in range(1, recovery.MAX_RUNS + 1):
+        run_one(campaign, tmp_path, monkeypatch)
+        assert state(campaign, fw_id) == "FIZZLED" and state(campaign, waiting) == "WAITING"
+        assert recovery.runs(campaign, fw_id) == count
+        assert recover(campaign) == ({"fizzled": 1} if count < recovery.MAX_RUNS else {})
+    assert state(campaign, fw_id) == "FIZZLED"
+
+
+def test_a_refused_submission_is_no_run(campaign, tmp_path):
+    [fw_id] = add(campaign, firework())
+    for _ in range(recovery.MAX_RUNS):
+        _, launch_id = campaign.reserve_fw(FWorker("queue"), str(tmp_path))
+        campaign.cancel_reservation(launch_id)
+    assert recovery.runs(campaign, fw_id) == 0
+    _, launch_id = campaign.reserve_fw(FWorker("queue"), str(tmp_path))
+    campaign.set_reservation_id(launch_id, 17)
+    campaign.cancel_reservation(launch_id)
+    assert recovery.runs(campaign, fw_id) == 1
+
+
+def test_a_fizzled_firework_whose_children_went_on_is_left_alone(campaign, tmp_path, monkeypatch):
+    parent, child = firework("false"), firework(_allow_fizzled_parents=True)
+    fw_id, _ = add(campaign, parent, child, links={parent: [child]})
+    run_one(campaign, tmp_path, monkeypatch)
+    assert recover(campaign) == {} and state(campaign, fw_id) == "FIZZLED"
+
+
+def test_the_reason_of_a_failure_is_its_last_line_and_its_folder(campaign, tmp_path, monkeypatch):
+    [fw_id] = add(campaign, firework("false"))
+    run_one(campaign, tmp_path, monkeypatch)
+    [(firework_id, reason)] = recovery.failure_reasons(campaign, NAME).items()
+    assert firework_id.startswith(f"{fw_id} ")
+    assert "ScriptTask fizzled" in reason and str(tmp_path) in reason and "\n" not in reason
+
+
+def test_the_claim_of_a_dead_process_to_add_a_workflow_is_released(campaign, corpse):
+    iterations.update(campaign.db, NAME, 0, workflow={"adding": corpse})
+    add(campaign, firework())
+    recover(campaign)
+    # Released, taken by this process, and confirmed, because the workflow turned out to be there.
+    assert "added" in iterations.get(campaign.db, NAME, 0)["workflow"]
+    assert campaign.workflows.count_documents({}) == 1
+
+
+def test_the_claim_of_a_living_process_is_respected(campaign):
+    iterations.update(campaign.db, NAME, 0, workflow={"adding": process_identity()})
+    recover(campaign)
+    assert iterations.get(campaign.db, NAME, 0)["workflow"] == {"adding": process_identity()}
+
+
+def test_active_counts_by_category(campaign):
+    add(campaign, firework(_category="dft"), firework(_category="dft"), firework(_category="light"))
+    counts = [recovery.active(campaign, NAME, categories) for categories in ((), ["dft"], ["train", "light"])]
+    assert counts == [3, 2, 1]

@@ -1,0 +1,112 @@
+"""``alpw template``: FireWorks' own commands work with the four files, unmodified."""
+
+import time
+
+import pytest
+from fireworks import Firework, ScriptTask
+from monty.serialization import loadfn
+
+FILES = ("FW_config.yaml", "my_launchpad.yaml", "my_fworker.yaml", "my_qadapter.yaml")
+
+
+@pytest.fixture
+def elsewhere(inputs, launchpad, monkeypatch):
+    """A folder with the files, not that of the database, with FW_CONFIG_FILE leading to it."""
+    inputs.resource["dft"] = {"queue_name": "debug", "memory": "1G", "walltime": "0:05:00"}
+    inputs.write()
+    written = inputs.command("alpw", "template", "config", "--resource", "resource.json")
+    assert written.returncode == 0, written.stdout + written.stderr
+    monkeypatch.setenv("FW_CONFIG_FILE", str(inputs.folder / "config" / "FW_config.yaml"))
+    workplace = inputs.folder / "workplace"
+    workplace.mkdir()
+    inputs.home, inputs.folder = inputs.folder, workplace
+    yield inputs
+    inputs.folder = inputs.home
+
+
+def states(launchpad):
+    return [document["state"] for document in launchpad.fireworks.find().sort("fw_id", 1)]
+
+
+def wait_for_state(launchpad, state, seconds=90):
+    deadline = time.monotonic() + seconds
+    while states(launchpad) != [state] and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return states(launchpad)
+
+
+def test_every_path_in_the_files_is_absolute_and_exists(elsewhere):
+    folder = elsewhere.home / "config"
+    assert {path.name for path in folder.iterdir() if path.is_file()} == set(FILES)
+    config = loadfn(folder / "FW_config.yaml")
+    locations = {key: config[key] for key in ("LAUNCHPAD_LOC", "FWORKER_LOC", "QUEUEADAPTER_LOC")}
+    assert locations == {
+        "LAUNCHPAD_LOC": str(folder / "my_launchpad.yaml"),
+        "FWORKER_LOC": str(folder / "my_fworker.yaml"),
+        "QUEUEADAPTER_LOC": str(folder / "my_qadapter.yaml"),
+    }
+    adapter = loadfn(folder / "my_qadapter.yaml")
+    for word in adapter["rocket_launch"].split():
+        assert not word.endswith(("yaml", "rlaunch")) or word.startswith("/")
+    assert adapter["logdir"] == str(folder / "queue_logs") and (folder / "queue_logs").is_dir()
+
+
+def test_the_launchpad_file_may_hold_a_password_and_is_private(elsewhere):
+    assert (elsewhere.home / "config" / "my_launchpad.yaml").stat().st_mode & 0o077 == 0
+
+
+def test_files_are_replaced_only_by_force(elsewhere):
+    elsewhere.folder = elsewhere.home
+    adapter = elsewhere.home / "config" / "my_qadapter.yaml"
+    adapter.write_text("mine")
+    refused = elsewhere.command("alpw", "template", "config")
+    assert refused.returncode == 2 and "--force" in refused.stderr
+    assert adapter.read_text() == "mine"
+    assert elsewhere.command("alpw", "template", "config", "--force").returncode == 0
+    assert loadfn(adapter)["_fw_q_type"] == "SLURM"
+
+
+def test_the_launchpad_file_in_use_is_kept(inputs, launchpad):
+    before = (inputs.folder / "my_launchpad.yaml").read_text()
+    assert inputs.command("alpw", "template", "--force").returncode == 0
+    assert (inputs.folder / "my_launchpad.yaml").read_text() == before
+    assert all((inputs.folder / name).is_file() for name in FILES)
+
+
+def test_lpad_and_rlaunch_find_the_database_from_another_folder(elsewhere, launchpad):
+    added = elsewhere.command("lpad", "add_scripts", "echo hello > here")
+    assert added.returncode == 0, added.stdout + added.stderr
+    assert states(launchpad) == ["READY"]
+    assert elsewhere.command("rlaunch", "singleshot").returncode == 0
+    assert states(launchpad) == ["COMPLETED"]
+    assert (elsewhere.folder / "here").read_text() == "hello\n"
+    counted = elsewhere.command("lpad", "get_fws", "-s", "COMPLETED", "-d", "count")
+    assert counted.stdout.split()[-1] == "1"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["-r"], []], ids=["reserved", "not reserved"])
+def test_plain_qlaunch_submits_through_slurm(slurm, elsewhere, launchpad, options):
+    launchpad.add_wf(Firework(ScriptTask.from_str(f"env > {elsewhere.home}/seen"), name="look around"))
+    submitted = elsewhere.command("qlaunch", *options, "singleshot")
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    assert wait_for_state(launchpad, "COMPLETED") == ["COMPLETED"], submitted.stdout
+    seen = (elsewhere.home / "seen").read_text()
+    assert "SLURM_JOB_PARTITION=debug" in seen
+    assert f"FW_CONFIG_FILE={elsewhere.home}/config/FW_config.yaml" in seen
+    assert (launchpad.get_reservation_id_from_fw_id(1) is not None) == bool(options)
+
+
+@pytest.mark.slow
+def test_plain_qlaunch_rapidfire_counts_its_jobs_and_empties_the_launchpad(slurm, elsewhere, launchpad):
+    for number in range(3):
+        launchpad.add_wf(Firework(ScriptTask.from_str(f"touch {elsewhere.home}/done-{number}")))
+    words = ("qlaunch", "-r", "rapidfire", "-m", "2", "--nlaunches", "3", "--sleep", "1", "--timeout", "120")
+    submitted = elsewhere.command(*words)
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    deadline = time.monotonic() + 90
+    while set(states(launchpad)) != {"COMPLETED"} and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert sorted(path.name for path in elsewhere.home.glob("done-*")) == ["done-0", "done-1", "done-2"]
+    jobs = {launchpad.get_reservation_id_from_fw_id(number) for number in (1, 2, 3)}
+    assert len(jobs) == 3 and all(job.isdigit() for job in jobs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +164,13 @@ def _print_changes() -> Callable[[CampaignSummary], None]:
     return show
 
 
+def _next_commands(summary: CampaignSummary, launchpad_file: Path) -> list[str]:
+    """Two commands that can be pasted here as they are."""
+    folder = "" if shutil.which("alpw") else f"{Path(sys.executable).parent}/"
+    option = "" if launchpad_file.parent == Path.cwd() else f" -l {launchpad_file}"
+    return [f"{folder}alpw status {summary.campaign}{option}", f"{folder}lpad{option} get_wflows -t"]
+
+
 def _conclude(summary: CampaignSummary, launchpad_file: Path, as_json: bool) -> None:
     """Print what came of it, write the files, and choose the exit status."""
     summary_file, history_file = write_report(summary)
@@ -173,12 +182,6 @@ def _conclude(summary: CampaignSummary, launchpad_file: Path, as_json: bool) -> 
         console.print(f"summary {summary_file}\nhistory {history_file}", soft_wrap=True)
         if summary.final:
             console.print(f"model   {summary.final['model']}\n", soft_wrap=True)
-            console.print(
-                "Next:\n"
-                f"  alpw status {summary.campaign} -l {launchpad_file}\n"
-                f"  lpad -l {launchpad_file} get_wflows -t",
-                soft_wrap=True,
-                highlight=False,
-            )
+            console.print("Next:", *_next_commands(summary, launchpad_file), sep="\n  ", soft_wrap=True)
     if summary.state == CampaignState.STALLED.value:
         raise typer.Exit(EXIT_FAILED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.table import Table
 
 from alpw.cli.common import AsJson, LaunchpadFile, console, errors_as_exit_status, print_json
@@ -39,6 +40,7 @@ def status(
             print_json({**summary.to_dict(), "fizzled": reasons})
             return
         console.print(progress(summary))
+        console.print(f"folder {summary.work_dir}", soft_wrap=True)
         if summary.reason:
             console.print(f"{summary.state}: {summary.reason}", soft_wrap=True)
         for firework, reason in reasons.items():
@@ -56,7 +58,9 @@ def campaigns(launchpad: LaunchpadFile = None, as_json: AsJson = False) -> None:
         if as_json:
             print_json([summary.to_dict() for summary in summaries])
             return
-        table = Table("campaign", "state", "stage", "iterations", "labels", "force RMSE (eV/Å)", "folder")
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+        for name in ("campaign", "state", "stage", "iterations", "labels", "force RMSE\neV/Å"):
+            table.add_column(name, overflow="fold")
         for summary in summaries:
             errors = [
                 iteration.force_rmse_heldout
@@ -70,6 +74,5 @@ def campaigns(launchpad: LaunchpadFile = None, as_json: AsJson = False) -> None:
                 str(len(summary.iterations)),
                 str(summary.labels.get("labelled", 0)),
                 f"{errors[-1]:.3f}" if errors else "-",
-                summary.work_dir,
             )
         console.print(table)

@@ -24,6 +24,7 @@ from alpw.cli.common import (
     print_json,
 )
 from alpw.cluster import recovery
+from alpw.cluster.queue import queue_blocks
 from alpw.cluster.supervisor import Supervisor, default_workers
 from alpw.config.load import load_inputs
 from alpw.config.param import Param
@@ -141,8 +142,10 @@ def _watch(
         supervisor.on_update = _print_changes()
         return supervisor.watch()
     except KeyboardInterrupt:
+        queued = queue_blocks(resource)
+        goes_on = "goes on with the jobs that are submitted, new ones wait" if queued else "goes on"
         complaints.print(
-            f"\nNo longer watching. Campaign {param.campaign} goes on; "
+            f"\nNo longer watching. Campaign {param.campaign} {goes_on}; "
             f"`alpw status {param.campaign}` shows it, the same command watches it again."
         )
         raise typer.Exit(0) from None

@@ -43,7 +43,7 @@ def run_label(
 ) -> LabelResult:
     """Energy, forces and virial of ``atoms`` from an external code, repaired where that is safe.
 
-    A finished calculation of the same structure with the same settings that lies in ``directory`` already is
+    A finished calculation of the same structure, settings and command that lies in ``directory`` already is
     read instead of being run again: its worker may have died before it could report.
 
     Args:
@@ -73,11 +73,11 @@ def run_label(
         raise CalculationError(str(error), FailureKind.GEOMETRY, folder) from error
 
     folder.mkdir(parents=True, exist_ok=True)
-    if finished := _finished(code, atoms, folder, dft):
+    if finished := _finished(code, atoms, folder, dft, command):
         return finished
     try:
         changes = code.write_inputs(atoms, folder, dft)
-        (folder / REQUEST_FILE).write_text(_request(atoms, dft))
+        (folder / REQUEST_FILE).write_text(_request(atoms, dft, command))
         job = code.job(command, environment)
         deadline = [DeadlineHandler(timeout)] if timeout is not None else []
         run_custodian(job, folder, [*deadline, *code.handlers()], code.validators(), max_errors=max_errors)
@@ -106,19 +106,21 @@ def _result(
     )
 
 
-def _request(atoms: Atoms, dft: Dft) -> str:
-    """Hash of what was asked for: structure, ``dft`` section and the control file's content."""
-    digest = hashlib.sha256(dft.model_dump_json().encode())
+def _request(atoms: Atoms, dft: Dft, command: str | None) -> str:
+    """Hash of what was asked for: structure, ``dft`` section, control file's content, command."""
+    digest = hashlib.sha256(f"{dft.model_dump_json()}{command}".encode())
     digest.update(dft.input.read_bytes() if dft.input else b"")
     for array in (atoms.numbers, atoms.pbc, atoms.positions, np.asarray(atoms.cell)):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
-def _finished(code: SinglePointCode, atoms: Atoms, folder: Path, dft: Dft) -> LabelResult | None:
+def _finished(
+    code: SinglePointCode, atoms: Atoms, folder: Path, dft: Dft, command: str | None
+) -> LabelResult | None:
     """The label of a complete earlier run in ``folder`` that answers the same request, if there is one."""
     request = folder / REQUEST_FILE
-    if not request.is_file() or request.read_text() != _request(atoms, dft):
+    if not request.is_file() or request.read_text() != _request(atoms, dft, command):
         return None
     if any(validator.check(folder) for validator in code.validators()):
         return None

@@ -2,10 +2,12 @@
 # make demo DFT=cp2k   the same with CP2K labels
 # make test            every test
 # make lint            ruff and mypy
+# make clean           remove the demo, so that it can be run again
 
 PYTHON ?= python3
 DFT    ?= xtb
 INPUTS ?= examples/$(if $(filter cp2k,$(DFT)),silicon_cp2k,silicon)
+NAME   := $(notdir $(INPUTS))
 
 BIN   := .venv/bin
 READY := .venv/.ready
@@ -31,8 +33,8 @@ endif
 	@mkdir -p demo
 	@$(BIN)/alpw db start --dir demo/db
 	$(BIN)/alpw run $(INPUTS)/param.json $(INPUTS)/resource.json \
-		--campaign demo-$(DFT) --work-dir demo/$(DFT)
-	@cp demo/$(DFT)/summary.json demo/$(DFT)/history.png demo/
+		--campaign demo-$(NAME) --work-dir demo/$(NAME)
+	@cp demo/$(NAME)/summary.json demo/$(NAME)/history.png demo/
 
 test: $(READY)
 	@.ci/packages cp2k=cp2k,cp2k-data:'tests that run CP2K' \
@@ -45,5 +47,5 @@ lint: $(READY)
 	$(BIN)/mypy
 
 clean:
-	-$(BIN)/alpw db stop --dir demo/db
-	rm -rf demo build .mypy_cache .pytest_cache .ruff_cache
+	-$(BIN)/alpw db stop --dir demo/db --force
+	rm -rf demo my_launchpad.yaml build .mypy_cache .pytest_cache .ruff_cache

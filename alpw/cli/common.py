@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pymongo.errors import PyMongoError
 from rich.console import Console
+from rich.text import Text
 
 from alpw.errors import AlpwError, InputError
 
 #: Exit statuses of every command.
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 
-console = Console()
-complaints = Console(stderr=True)
+# Without markup: what users name their files and campaigns is text, whatever brackets it holds.
+console = Console(markup=False, highlight=False)
+complaints = Console(stderr=True, markup=False, highlight=False)
 
 ParamFile = Annotated[
     Path, typer.Argument(metavar="PARAM", help="param.json: model, strategy, exploration, labels.")
@@ -35,15 +38,27 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 @contextmanager
 def errors_as_exit_status() -> Iterator[None]:
-    """One line on standard error and a status: 2 for wrong input, 1 for everything else that we raise."""
+    """One line on standard error and a status: 2 for wrong input, 1 for whatever else went wrong."""
     try:
         yield
     except AlpwError as error:
-        for line in str(error).splitlines():
-            complaints.print(
-                f"[red]error:[/red] {line}" if not line.startswith(" ") else line, soft_wrap=True
-            )
+        _complain(str(error))
         raise typer.Exit(EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED) from error
+    except (OSError, PyMongoError) as error:
+        _complain(str(error).splitlines()[0])
+        raise typer.Exit(EXIT_FAILED) from error
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        # Indented lines belong to the error above them.
+        prefix = "" if line.startswith(" ") else "error: "
+        complaints.print(Text(prefix, style="red") + Text(line), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A remark on the user's inputs."""
+    complaints.print(Text("note: ", style="yellow") + Text(text), soft_wrap=True)
 
 
 def print_json(document: Any) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pymongo import MongoClient
 
+from alpw.cluster import worker
 from alpw.database import daemon, launchpad
-from alpw.errors import AlpwError
+from alpw.errors import AlpwError, InputError
 
 app = typer.Typer(help="Start, stop and look at the database.", no_args_is_help=True)
 
@@ -37,8 +39,8 @@ def _report(facts: Any, text: list[str], as_json: bool) -> None:
 
 
 def _fail(error: AlpwError) -> typer.Exit:
-    typer.echo(str(error), err=True)
-    return typer.Exit(1)
+    typer.echo(f"error: {error}", err=True)
+    return typer.Exit(2 if isinstance(error, InputError) else 1)
 
 
 def _status(directory: Path | None, file: Path | None) -> daemon.ServerStatus:
@@ -56,6 +58,20 @@ def _status(directory: Path | None, file: Path | None) -> daemon.ServerStatus:
         typer.echo(str(error), err=True)
         version = None
     return daemon.ServerStatus("configured", uri, None, None, None, version, version is not None)
+
+
+def _working_campaigns(uri: str | None) -> list[str]:
+    """Campaigns in any database of a server that have live workers on this machine."""
+    client: MongoClient = MongoClient(uri)
+    try:
+        found = [
+            document
+            for name in client.list_database_names()
+            for document in client[name]["campaigns"].find({"state": "running"}, {"work_dir": 1})
+        ]
+    finally:
+        client.close()
+    return [document["_id"] for document in found if worker.living(Path(document["work_dir"]))]
 
 
 @app.command()
@@ -103,7 +119,11 @@ def start(directory: Directory = None, port: Port = None, file: File = None, as_
 
 
 @app.command()
-def stop(directory: Directory = None, file: File = None) -> None:
+def stop(
+    directory: Directory = None,
+    file: File = None,
+    force: Annotated[bool, typer.Option("--force", help="Also while campaigns are running.")] = False,
+) -> None:
     """Stop the private database; the data stay. A configured server is left alone.
 
     Example: alpw db stop
@@ -112,6 +132,10 @@ def stop(directory: Directory = None, file: File = None) -> None:
         state = _status(directory, file)
         if state.kind == "configured":
             raise AlpwError(f"{state.uri} is not a database of alpw: stop it with its own tools")
+        if state.reachable and not force and (busy := _working_campaigns(state.uri)):
+            raise AlpwError(
+                f"workers of campaign {', '.join(busy)} are using it; `alpw db stop --force` stops it"
+            )
         stopped = daemon.stop(state.directory)
     except AlpwError as error:
         raise _fail(error) from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from alpw.cli.common import EXIT_FAILED, AsJson, LaunchpadFile, console, errors_as_exit_status, print_json
 from alpw.cluster.queue import queue_blocks
@@ -20,7 +21,7 @@ from alpw.config.load import load_inputs
 from alpw.config.param import Param
 from alpw.config.resource import Resource
 from alpw.database.access import describe
-from alpw.errors import AlpwError
+from alpw.errors import AlpwError, InputError
 from alpw.workflows.check import check_inputs
 
 #: Free disk space below which trajectories and labels may not fit, in GB.
@@ -54,23 +55,23 @@ def doctor(
     Example: `alpw doctor param.json resource.json`
     """
     with errors_as_exit_status():
+        if param_file and not resource_file:
+            raise InputError("give resource.json as well: doctor PARAM RESOURCE", param_file)
         inputs = load_inputs(param_file, resource_file) if param_file and resource_file else None
         findings = examine(inputs, launchpad)
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
-            console.print(
-                f"{_mark(finding)} {finding.subject:<14} {finding.text}", soft_wrap=True, highlight=False
-            )
+            console.print(_mark(finding) + Text(f" {finding.subject:<14} {finding.text}"), soft_wrap=True)
     if any(finding.needed and not finding.ok for finding in findings):
         raise typer.Exit(EXIT_FAILED)
 
 
-def _mark(finding: Finding) -> str:
+def _mark(finding: Finding) -> Text:
     if finding.ok:
-        return "[green]ok[/green]  "
-    return "[red]FAIL[/red]" if finding.needed else "[dim]-[/dim]   "
+        return Text("ok  ", style="green")
+    return Text("FAIL", style="red") if finding.needed else Text("-   ", style="dim")
 
 
 def examine(inputs: tuple[Param, Resource] | None, launchpad: Path | None) -> list[Finding]:

@@ -39,7 +39,7 @@ app.command()(status)
 app.command()(campaigns)
 app.command()(doctor)
 app.command()(template)
-app.add_typer(db.app, name="db")
+app.add_typer(db.app, name="db", cls=CaseInsensitiveGroup)
 
 
 @app.callback(invoke_without_command=True)

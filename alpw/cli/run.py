@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.live import Live
 
 from alpw.cli.common import (
@@ -21,6 +22,7 @@ from alpw.cli.common import (
     complaints,
     console,
     errors_as_exit_status,
+    note,
     print_json,
 )
 from alpw.cluster import recovery
@@ -34,6 +36,7 @@ from alpw.database.access import ensure_running
 from alpw.database.campaigns import CampaignState
 from alpw.database.launchpad import open_launchpad
 from alpw.database.summary import CampaignSummary, summarise
+from alpw.errors import InputError
 from alpw.report.files import write_report
 from alpw.report.table import history_table, progress, progress_line
 from alpw.workflows.check import check_inputs
@@ -75,10 +78,10 @@ def run(
         param, resource = _inputs(param_file, resource_file, campaign, work_dir)
         launchpad_file = ensure_running(launchpad)
         fireworks = open_launchpad(launchpad_file)
-        param.work_dir.mkdir(parents=True, exist_ok=True)
         if update and campaigns.find(fireworks.db, param.campaign):
-            update_inputs(fireworks.db, param, resource)
+            update_inputs(fireworks, param, resource)
         created = start_campaign(fireworks, param, resource)
+        param.work_dir.mkdir(parents=True, exist_ok=True)
         _announce(summarise(fireworks.db, param.campaign), created, param)
         if summarise(fireworks.db, param.campaign).state == CampaignState.STALLED.value:
             recovery.retry(fireworks, param.campaign)
@@ -101,11 +104,16 @@ def _inputs(
     param_file: Path, resource_file: Path, campaign: str | None, work_dir: Path | None
 ) -> tuple[Param, Resource]:
     param, resource = load_inputs(param_file, resource_file)
-    given = {"campaign": campaign, "work_dir": work_dir and work_dir.resolve()}
-    param = param.model_copy(update={key: value for key, value in given.items() if value})
+    given = {"campaign": campaign, "work_dir": str(work_dir.resolve()) if work_dir else None}
+    try:
+        changes = {key: value for key, value in given.items() if value is not None}
+        param = Param.model_validate(param.model_dump(mode="json") | changes)
+    except ValidationError as error:
+        text = f"{campaign!r} is no name; letters, digits, '_', '.' and '-' make one"
+        raise InputError(text, key="--campaign") from error
     check_inputs(param)
-    for note in (*param.notes, *resource.notes):
-        complaints.print(f"[yellow]note:[/yellow] {note}", soft_wrap=True)
+    for remark in (*param.notes, *resource.notes):
+        note(remark)
     return param, resource
 
 

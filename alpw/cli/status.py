@@ -44,7 +44,7 @@ def status(
         if summary.reason:
             console.print(f"{summary.state}: {summary.reason}", soft_wrap=True)
         for firework, reason in reasons.items():
-            console.print(f"[red]fizzled[/red] {firework}: {reason}", soft_wrap=True)
+            console.print(f"fizzled {firework}: {reason}", style="red", soft_wrap=True)
 
 
 def campaigns(launchpad: LaunchpadFile = None, as_json: AsJson = False) -> None:
@@ -62,11 +62,9 @@ def campaigns(launchpad: LaunchpadFile = None, as_json: AsJson = False) -> None:
         for name in ("campaign", "state", "stage", "iterations", "labels", "force RMSE\neV/Å"):
             table.add_column(name, overflow="fold")
         for summary in summaries:
-            errors = [
-                iteration.force_rmse_heldout
-                for iteration in summary.iterations
-                if iteration.force_rmse_heldout is not None
-            ]
+            measured = [iteration.force_rmse_heldout for iteration in summary.iterations]
+            measured += [summary.final["force_rmse_heldout"]] if summary.final else []
+            errors = [error for error in measured if error is not None]
             table.add_row(
                 summary.campaign,
                 summary.state,

@@ -104,10 +104,11 @@ class Supervisor:
             self._check_stuck(launchpad)
 
     def _staff(self, launchpad: LaunchPad, categories: list[str], most: int) -> None:
-        """Start workers for the work that there is, up to the bound."""
+        """Start workers for the work that there is, up to the bound, which a second supervisor shares."""
         wanted = min(most, recovery.active(launchpad, self.campaign, categories))
-        for _ in range(wanted - len(worker.living(self.directory))):
-            worker.spawn(self.launchpad_file, self.campaign, self.directory, categories)
+        with worker.staffing(self.directory):
+            for _ in range(wanted - len(worker.living(self.directory))):
+                worker.spawn(self.launchpad_file, self.campaign, self.directory, categories)
 
     def _submit(self, launchpad: LaunchPad) -> None:
         """Submit what is ready; while SLURM refuses, ever less often and not for ever."""

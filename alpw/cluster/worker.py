@@ -8,15 +8,16 @@ that was killed can be told from work in progress.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import logging
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 from fireworks import FWorker, LaunchPad
 from fireworks.core.rocket_launcher import rapidfire
 from pymongo.errors import PyMongoError
@@ -77,16 +78,13 @@ def living(directory: Path) -> list[str]:
     return alive
 
 
-def terminate(directory: Path, patience: float = 5.0) -> int:
-    """End the workers of the campaign in a folder, with the programs that they run; returns how many."""
-    processes = [psutil.Process(int(identity.split("/")[1])) for identity in living(directory)]
-    family = [child for process in processes for child in process.children(recursive=True)] + processes
-    for process in family:
-        if process.is_running():
-            process.terminate()
-    for process in psutil.wait_procs(family, timeout=patience)[1]:
-        process.kill()
-    return len(processes)
+@contextmanager
+def staffing(directory: Path) -> Iterator[None]:
+    """One process at a time counts the workers of the campaign in a folder and starts new ones."""
+    (directory / "workers").mkdir(parents=True, exist_ok=True)
+    with (directory / "workers" / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def work(launchpad_file: Path, campaign: str, directory: Path, categories: Sequence[str]) -> None:

@@ -23,7 +23,8 @@ class CampaignState(str, Enum):
     STALLED = "stalled"
 
 
-FINISHED_STATES = frozenset({CampaignState.CONVERGED, CampaignState.EXHAUSTED, CampaignState.STALLED})
+#: States of a campaign that has done what it was asked to do.
+ENDED_STATES = frozenset({CampaignState.CONVERGED.value, CampaignState.EXHAUSTED.value})
 
 
 def now() -> datetime:

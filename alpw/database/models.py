@@ -48,8 +48,3 @@ def weights(db: Database, model: dict[str, Any]) -> bytes:
     if not model.get("weights"):
         raise DatabaseError(f"model {model['_id']} has no weights")
     return blobs.get(db, model["weights"])
-
-
-def update(db: Database, model: ObjectId, **fields: Any) -> None:
-    """Set fields of a model document."""
-    db[COLLECTION].update_one({"_id": model}, {"$set": fields})

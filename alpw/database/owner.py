@@ -7,6 +7,9 @@ import socket
 
 import psutil
 
+#: Seconds by which a start time may differ when it is read again: the clock's steps move it.
+START_TIME_TOLERANCE = 5.0
+
 
 def process_identity(pid: int | None = None) -> str:
     """A process as ``host/pid/start``; the start time tells a reused pid from its first holder.
@@ -28,7 +31,8 @@ def is_dead(identity: str) -> bool:
         return False
     try:
         process = psutil.Process(int(pid))
-        alive = process.status() != psutil.STATUS_ZOMBIE and f"{process.create_time():.0f}" == started
+        same = abs(process.create_time() - float(started)) < START_TIME_TOLERANCE
+        alive = same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
     return not alive

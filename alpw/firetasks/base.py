@@ -81,7 +81,7 @@ class Context:
 
     @cached_property
     def _inputs(self) -> tuple[Param, Resource]:
-        return inputs_of(self.document)
+        return inputs_of(self.iteration["inputs"])
 
     @property
     def param(self) -> Param:

@@ -35,7 +35,7 @@ class ExploreTrajectories(CampaignTask):
         """Fetch models and start structures, run, store."""
         context.record(stage="explore")
         plans = {plan["key"]: plan for plan in context.iteration["plan"]}
-        starts = start_structures(context.db, context.document)
+        starts = start_structures(context.db, context.iteration["inputs"])
         committee = models.committee(context.db, context.campaign, context.index)
         files = [_model_file(context, model) for model in committee]
         ends = {}

@@ -22,11 +22,11 @@ class GenerateStructures(CampaignTask):
         initial = context.param.initial
         if initial is None:
             raise AlpwError(f"campaign '{context.campaign}' has no block 'initial'")
-        starts = start_structures(context.db, context.document)
+        starts = start_structures(context.db, context.iteration["inputs"])
         wanted = [
             (index, atoms)
             for index, atoms in enumerate(starts)
-            if context.document["starts"][index]["entry"] in initial.sys_idx
+            if context.iteration["inputs"]["starts"][index]["entry"] in initial.sys_idx
         ]
         proposed = [
             configurations.propose(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import ClassVar
 
 from bson import ObjectId
@@ -47,10 +47,10 @@ def _train(context: Context, member: int) -> ObjectId:
     previous = models.find(context.db, context.campaign, context.index - 1, member)
     seed = derive_seed(section.seed, "weights", member)
     order = derive_seed(section.seed, "order", context.index, member)
-    if previous:
-        model = DeepPotential.from_bytes(models.weights(context.db, previous))
-    else:
-        model = DeepPotential(model_config(section, seed))
+    wanted = model_config(section, seed)
+    model = DeepPotential.from_bytes(models.weights(context.db, previous)) if previous else None
+    if model is None or not _same_network(model.config, wanted):
+        model, previous = DeepPotential(wanted), None
     report = train(model, frames, options=training_options(section, order, warm_start=bool(previous)))
     return models.store(
         context.db,
@@ -62,12 +62,18 @@ def _train(context: Context, member: int) -> ObjectId:
             "training_set": training_set,
             "warm_start": previous["_id"] if previous else None,
             "seeds": {"weights": seed, "order": order},
+            "network": asdict(model.config),
             "train": section.model_dump(mode="json"),
             "errors": {"train": asdict(report.train)},
             "learning_curve": [asdict(epoch) for epoch in report.epochs],
             "wall_time": report.seconds,
         },
     )
+
+
+def _same_network(one: DeepPotentialConfig, other: DeepPotentialConfig) -> bool:
+    """Whether weights of one network fit the other; a changed network starts afresh."""
+    return replace(one, seed=0, sel=None) == replace(other, seed=0, sel=None)
 
 
 def model_config(section: Train, seed: int) -> DeepPotentialConfig:

@@ -39,7 +39,8 @@ def select_frames(
     """Choose frames at random under a cap per group, and a random validation sample.
 
     The validation sample is drawn first and from accurate and candidate frames alike: it measures the
-    true error where the model is used, which a sample of doubtful frames alone would overstate.
+    true error where the model is used, which a sample of doubtful frames alone would overstate. Frame 0 is a
+    start structure, which nothing explored, and is left out of that sample.
 
     Args:
         classes: classification of each trajectory's frames, ``(n_trajectories,)``.
@@ -69,6 +70,7 @@ def select_frames(
         (trajectory, int(frame))
         for trajectory, members in enumerate(classes)
         for frame in np.concatenate([members.accurate, members.candidate])
+        if frame > 0
     ]
     validation = draw(usable, n_validation)
     left_out.clear()  # what the validation draw passed over may still be trained on

@@ -65,16 +65,18 @@ def _temporary_id() -> int:
     return Firework([]).fw_id
 
 
-def _workflow(fireworks: list[Firework], links: dict[Firework, list[Firework]], name: str) -> Workflow:
+def _workflow(
+    fireworks: list[Firework], links: dict[Firework, list[Firework]], name: str, kind: str
+) -> Workflow:
     spec = fireworks[0].spec
-    metadata = {"campaign": spec["campaign"], "iteration": spec["iteration"]}
+    metadata = {"campaign": spec["campaign"], "iteration": spec["iteration"], "kind": kind}
     return Workflow(fireworks, links, name=name, metadata=metadata)
 
 
 def preparation_workflow(campaign: str, iteration: int) -> Workflow:
     """Generate the first structures; labelling is appended by the Firetask itself."""
     generate = firework("GenerateStructures", "generate structures", campaign, iteration)
-    return _workflow([generate], {}, f"{campaign}.prepare")
+    return _workflow([generate], {}, f"{campaign}.prepare", "prepare")
 
 
 def _training(campaign: str, iteration: int, members: int) -> list[Firework]:
@@ -105,7 +107,7 @@ def iteration_workflow(
     select = firework("SelectCandidates", "select candidates", campaign, iteration, fizzled_parents=True)
     links: dict[Firework, list[Firework]] = dict.fromkeys(train, explore)
     links |= {run: [select] for run in explore}
-    return _workflow([*train, *explore, select], links, f"{campaign}.{iteration:04d}")
+    return _workflow([*train, *explore, select], links, f"{campaign}.{iteration:04d}", "explore")
 
 
 def labelling_workflow(
@@ -126,11 +128,11 @@ def labelling_workflow(
     ]
     collect = firework("CollectLabels", "collect labels", campaign, iteration, fizzled_parents=True)
     links = {chunk: [collect] for chunk in label}
-    return _workflow([*label, collect], links, f"{campaign}.labelling")
+    return _workflow([*label, collect], links, f"{campaign}.labelling", "label")
 
 
 def final_workflow(campaign: str, iteration: int, members: int) -> Workflow:
     """Train once more on everything, then write the campaign's results."""
     train = _training(campaign, iteration, members)
     finish = firework("FinishCampaign", "write the results", campaign, iteration)
-    return _workflow([*train, finish], {member: [finish] for member in train}, f"{campaign}.final")
+    return _workflow([*train, finish], {member: [finish] for member in train}, f"{campaign}.final", "final")

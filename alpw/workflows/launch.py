@@ -50,28 +50,28 @@ def start_campaign(launchpad: LaunchPad, param: Param, resource: Resource) -> bo
 def _create(db: Database, param: Param, resource: Resource) -> bool:
     if campaigns.find(db, param.campaign):
         return False
+    document = {**_inputs_document(db, param, resource), "work_dir": str(param.work_dir)}
+    return campaigns.create(db, param.campaign, {**document, "alpw_version": __version__})
+
+
+def _inputs_document(db: Database, param: Param, resource: Resource) -> dict[str, Any]:
+    """The inputs verbatim and resolved, with the start structures as they are now."""
     starts, structures = [], []
     for entry, system in enumerate(param.explore.sys_configs):
         for file in system.files:
             starts.append({"entry": entry, "file": str(file)})
             structures.append(read_structure(file, system.format))
-    return campaigns.create(
-        db,
-        param.campaign,
-        {
-            "param": param.source,
-            "resource": resource.source,
-            "resolved": {
-                "param": param.model_dump(mode="json"),
-                "resource": resource.model_dump(mode="json"),
-            },
-            "inputs_hash": inputs_hash(param, resource),
-            "work_dir": str(param.work_dir),
-            "starts": starts,
-            "start_structures": _store_structures(db, structures),
-            "alpw_version": __version__,
+    return {
+        "param": param.source,
+        "resource": resource.source,
+        "resolved": {
+            "param": param.model_dump(mode="json"),
+            "resource": resource.model_dump(mode="json"),
         },
-    )
+        "inputs_hash": inputs_hash(param, resource),
+        "starts": starts,
+        "start_structures": _store_structures(db, structures),
+    }
 
 
 def _store_structures(db: Database, structures: list[Atoms]) -> bson.ObjectId:
@@ -79,19 +79,24 @@ def _store_structures(db: Database, structures: list[Atoms]) -> bson.ObjectId:
     return blobs.put(db, bson.encode({"structures": documents}), kind="start structures")
 
 
-def start_structures(db: Database, campaign: dict[str, Any]) -> list[Atoms]:
-    """The structures that exploration starts from, as they were when the campaign was created."""
-    documents = bson.decode(blobs.get(db, campaign["start_structures"]))["structures"]
+def start_structures(db: Database, inputs: dict[str, Any]) -> list[Atoms]:
+    """The structures that exploration starts from, as they were when the inputs were given.
+
+    Args:
+        db: the campaign's database.
+        inputs: a campaign's document, or the ``inputs`` of an iteration.
+    """
+    documents = bson.decode(blobs.get(db, inputs["start_structures"]))["structures"]
     return [configurations.atoms_of(document) for document in documents]
 
 
-def inputs_of(campaign: dict[str, Any]) -> tuple[Param, Resource]:
-    """The parameters that a campaign document stores."""
-    resolved = campaign["resolved"]
+def inputs_of(inputs: dict[str, Any]) -> tuple[Param, Resource]:
+    """The parameters that a campaign's document, or the ``inputs`` of an iteration, holds."""
+    resolved = inputs["resolved"]
     return Param.model_validate(resolved["param"]), Resource.model_validate(resolved["resource"])
 
 
-def _check_same(campaign: dict[str, Any], param: Param, resource: Resource) -> None:
+def _check_place(campaign: dict[str, Any], param: Param) -> None:
     if campaign["work_dir"] != str(param.work_dir):
         raise InputError(
             f"campaign '{param.campaign}' already exists in {campaign['work_dir']}; "
@@ -99,6 +104,10 @@ def _check_same(campaign: dict[str, Any], param: Param, resource: Resource) -> N
             param.file,
             "campaign",
         )
+
+
+def _check_same(campaign: dict[str, Any], param: Param, resource: Resource) -> None:
+    _check_place(campaign, param)
     if campaign["inputs_hash"] != inputs_hash(param, resource):
         raise InputError(
             f"the inputs differ from those that campaign '{param.campaign}' was started with; "
@@ -108,16 +117,39 @@ def _check_same(campaign: dict[str, Any], param: Param, resource: Resource) -> N
         )
 
 
-def update_inputs(db: Database, param: Param, resource: Resource) -> None:
-    """Let a campaign use changed inputs from its next iteration on; labels and models stay."""
-    campaigns.update(
-        db,
-        param.campaign,
-        param=param.source,
-        resource=resource.source,
-        resolved={"param": param.model_dump(mode="json"), "resource": resource.model_dump(mode="json")},
-        inputs_hash=inputs_hash(param, resource),
-    )
+def update_inputs(launchpad: LaunchPad, param: Param, resource: Resource) -> None:
+    """Let a campaign use changed inputs from its next iteration on; labels and models stay.
+
+    A campaign that has ended goes on when the new inputs allow more iterations than it has done.
+
+    Raises:
+        InputError: another folder, another level of theory, or nothing left to do.
+    """
+    db = database(launchpad)
+    campaign = campaigns.get(db, param.campaign)
+    _check_place(campaign, param)
+    if inputs_of(campaign)[0].dft != param.dft:
+        text = "another level of theory needs another campaign: its labels do not go with those there are"
+        raise InputError(text, param.file, "dft")
+    ended = campaign["state"] in campaigns.ENDED_STATES
+    newest = iterations.latest(db, param.campaign)
+    limit = param.strategy.max_iterations or len(param.explore.md_jobs)
+    if ended and newest and limit <= newest["index"]:
+        raise InputError(
+            f"campaign '{param.campaign}' ended after {newest['index']} iterations; allow more to extend it",
+            param.file,
+            "strategy.max_iterations",
+        )
+    campaigns.update(db, param.campaign, **_inputs_document(db, param, resource))
+    if ended and newest:
+        _extend(db, param.campaign, newest["index"])
+
+
+def _extend(db: Database, name: str, index: int) -> None:
+    """Turn the final training of an ended campaign into the first step of one more iteration."""
+    document = _exploration(campaigns.get(db, name), index)
+    iterations.update(db, name, index, **document, stage="planned", workflow=None, model_file=None)
+    campaigns.reopen(db, name)
 
 
 def continue_campaign(launchpad: LaunchPad, name: str) -> None:
@@ -131,7 +163,7 @@ def continue_campaign(launchpad: LaunchPad, name: str) -> None:
         return
     newest = iterations.latest(db, name)
     if newest:
-        _add_workflow(launchpad, campaign, newest)
+        _add_workflow(launchpad, name, newest)
         return
     param, _ = inputs_of(campaign)
     _import_data(db, param)
@@ -160,11 +192,19 @@ def start_preparation(launchpad: LaunchPad, name: str) -> None:
 def start_iteration(launchpad: LaunchPad, name: str, index: int) -> None:
     """Plan an iteration with the present training set and add its workflow, once."""
     db = database(launchpad)
-    campaign = campaigns.get(db, name)
+    document = _exploration(campaigns.get(db, name), index)
+    _start(launchpad, name, index, document | _training_set(db, name))
+
+
+def _exploration(campaign: dict[str, Any], index: int) -> dict[str, Any]:
     param, _ = inputs_of(campaign)
     plan = plan_trajectories(param, index, [start["entry"] for start in campaign["starts"]])
-    document = {"kind": "explore", "md_jobs": stage_of(param, index), "plan": plan}
-    _start(launchpad, name, index, document | _training_set(db, name))
+    return {"kind": "explore", "md_jobs": stage_of(param, index), "plan": plan, "inputs": _frozen(campaign)}
+
+
+def _frozen(campaign: dict[str, Any]) -> dict[str, Any]:
+    """The inputs that an iteration keeps to its end, whatever the user changes meanwhile."""
+    return {key: campaign[key] for key in ("resolved", "starts", "start_structures")}
 
 
 def start_final(launchpad: LaunchPad, name: str, index: int, verdict: str, reason: str) -> None:
@@ -181,23 +221,25 @@ def _training_set(db: Database, name: str) -> dict[str, Any]:
 
 def _start(launchpad: LaunchPad, name: str, index: int, document: dict[str, Any]) -> None:
     db = database(launchpad)
-    iterations.create(db, name, index, document | {"workflow": None})
-    _add_workflow(launchpad, campaigns.get(db, name), iterations.get(db, name, index))
+    campaign = campaigns.get(db, name)
+    iterations.create(db, name, index, {"inputs": _frozen(campaign), "workflow": None, **document})
+    _add_workflow(launchpad, name, iterations.get(db, name, index))
 
 
-def _add_workflow(launchpad: LaunchPad, campaign: dict[str, Any], iteration: dict[str, Any]) -> None:
+def _add_workflow(launchpad: LaunchPad, name: str, iteration: dict[str, Any]) -> None:
     """Add an iteration's workflow unless it is there; only one process at a time may try."""
-    db, name, index = database(launchpad), campaign["_id"], iteration["index"]
+    db, index = database(launchpad), iteration["index"]
     if not iterations.claim_workflow(db, name, index, process_identity()):
         return
-    if not launchpad.workflows.find_one({"metadata.campaign": name, "metadata.iteration": index}):
-        launchpad.add_wf(_build(campaign, iteration))
+    metadata = {"campaign": name, "iteration": index, "kind": iteration["kind"]}
+    if not launchpad.workflows.find_one({f"metadata.{key}": value for key, value in metadata.items()}):
+        launchpad.add_wf(_build(name, iteration))
     iterations.confirm_workflow(db, name, index)
 
 
-def _build(campaign: dict[str, Any], iteration: dict[str, Any]) -> Workflow:
-    name, index = campaign["_id"], iteration["index"]
-    param, resource = inputs_of(campaign)
+def _build(name: str, iteration: dict[str, Any]) -> Workflow:
+    index = iteration["index"]
+    param, resource = inputs_of(iteration["inputs"])
     members = param.strategy.model_num
     builders: dict[str, Callable[[], Workflow]] = {
         "prepare": lambda: preparation_workflow(name, index),

@@ -70,6 +70,35 @@ def test_changed_inputs_are_refused_until_update_is_asked_for(inputs, launchpad)
     assert stored["resolved"]["param"]["strategy"]["max_select"] == 5
 
 
+def test_another_level_of_theory_is_not_an_update(inputs, launchpad):
+    assert inputs.command("alpw", "run", "param.json", "resource.json", "--detach").returncode == 0
+    inputs.param["dft"]["method"] = "GFN2-xTB"
+    inputs.write()
+    refused = inputs.command("alpw", "run", "param.json", "resource.json", "--detach", "--update")
+    assert refused.returncode == 2 and "dft" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["a b", "x[/red]", "", "../up"])
+def test_a_name_on_the_command_line_is_checked_like_one_in_the_file(inputs, launchpad, name):
+    result = inputs.command("alpw", "run", "param.json", "resource.json", "--detach", "--campaign", name)
+    assert result.returncode == 2 and result.stderr.count("error:") == 1
+    assert launchpad.db["campaigns"].count_documents({}) == 0
+
+
+def test_brackets_in_a_file_name_are_text(inputs):
+    inputs.param["explore"]["sys_configs"] = ["[ab]*.vasp"]
+    inputs.write()
+    result = inputs.command("alpw", "run", "param.json", "resource.json", "--detach")
+    assert result.returncode == 2 and "[ab]*.vasp" in result.stderr
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(inputs, launchpad):
+    inputs.param["work_dir"] = "/proc/nowhere"
+    inputs.write()
+    result = inputs.command("alpw", "run", "param.json", "resource.json", "--detach")
+    assert result.returncode == 1 and "Traceback" not in result.stderr and "/proc/nowhere" in result.stderr
+
+
 def test_detaching_twice_adds_one_workflow(inputs, launchpad):
     for _ in range(2):
         assert inputs.command("alpw", "run", "param.json", "resource.json", "--detach").returncode == 0

@@ -8,9 +8,10 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from alpw.cluster import worker
-from alpw.database import configurations, daemon
+from alpw.database import configurations, daemon, iterations, models
 from alpw.database.campaigns import get
 from alpw.database.launchpad import open_launchpad
+from alpw.potential import DeepPotential
 
 COMMAND = ("alpw", "run", "param.json", "resource.json", "--workers", "2")
 
@@ -65,3 +66,24 @@ def test_a_finished_campaign_is_shown_again_and_not_run_again(inputs, launchpad)
     again = inputs.command(*COMMAND)
     assert again.returncode == 0 and "has ended already" in again.stderr and "force RMSE" in again.stdout
     assert launchpad.launches.count_documents({}) == launches
+
+
+@pytest.mark.slow
+def test_an_ended_campaign_is_extended_and_a_changed_network_trained_from_scratch(inputs, launchpad):
+    assert inputs.command(*COMMAND, timeout=400).returncode == 0
+    refused = inputs.command(*COMMAND, "--update")
+    assert refused.returncode == 2 and "strategy.max_iterations" in refused.stderr
+
+    inputs.param["strategy"]["max_iterations"] = 4
+    inputs.param["train"]["fitting_net"] = {"neuron": [12, 12]}
+    inputs.write()
+    extended = inputs.command(*COMMAND, "--update", timeout=400)
+    assert extended.returncode == 0, extended.stdout + extended.stderr
+    kinds = [iteration["kind"] for iteration in iterations.of_campaign(launchpad.db, "tiny")]
+    assert kinds == ["prepare", "explore", "explore", "explore", "explore", "final"]
+    # Iteration 2 goes on from the training that had been the final one; 3 has the new network.
+    for index, widths, warm in ((2, [16, 16], True), (3, [12, 12], False), (4, [12, 12], True)):
+        for model in models.committee(launchpad.db, "tiny", index):
+            stored = DeepPotential.from_bytes(models.weights(launchpad.db, model)).config
+            assert list(stored.fitting_neuron) == widths == model["network"]["fitting_neuron"]
+            assert bool(model["warm_start"]) is warm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import stat
 import subprocess
@@ -13,9 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+
+from alpw.database import daemon
 
 MODULE = "alpw.database.embedded"
 
@@ -274,3 +278,10 @@ def test_unacknowledged_writes_are_done(server: Server) -> None:
                 break
             time.sleep(0.05)
     assert client["campaign"]["c"].find_one() == {"_id": 1}
+
+
+def test_a_server_whose_directory_was_removed_ends(tmp_path):
+    server = daemon.start(tmp_path / "db")
+    process = psutil.Process(server.pid)
+    shutil.rmtree(tmp_path / "db")
+    assert process.wait(timeout=10) is None or not process.is_running()

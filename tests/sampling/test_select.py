@@ -37,8 +37,13 @@ def test_validation_draws_from_accurate_and_candidate_alike():
     assert abs(share - 0.5) < 4 * np.sqrt(0.25 / len(drawn))
 
 
+def test_a_start_structure_is_no_validation_frame():
+    selection = choose([classes(range(3), [])], ["a"], {"a": 0}, n_validation=3)
+    assert sorted(selection.validation) == [(0, 1), (0, 2)]
+
+
 def test_a_validation_frame_is_not_trained_on():
-    members = [classes([], range(6))]
+    members = [classes([], range(1, 7))]
     selection = choose(members, ["a"], {"a": 6}, n_validation=3)
     assert len(selection.validation) == 3
     assert set(selection.train).isdisjoint(selection.validation)

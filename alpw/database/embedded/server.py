@@ -142,12 +142,16 @@ def serve(directory: Path, address: Path | int | None = None) -> None:
     draft.write_text(json.dumps(state))
     draft.replace(directory / STATE_FILE)
     logger.info("serving %s, process %d", server.uri, os.getpid())
-    while not stop.wait(SYNC_SECONDS):
+    removed = False
+    while not (removed or stop.wait(SYNC_SECONDS)):
         journal.sync()
+        # Somebody deleted the data directory: nobody can find this process any more.
+        removed = not journal.path.exists()
     server.shutdown()
     # for good: no command may start between the last commit and the end of the process
     server.lock.acquire()
     journal.close()
-    if server.address_family == socket.AF_UNIX:
+    # A removed directory may already be another server's, and so may the socket.
+    if server.address_family == socket.AF_UNIX and not removed:
         Path(str(server.server_address)).unlink(missing_ok=True)
     logger.info("stopped")

@@ -87,7 +87,8 @@ def run(
             recovery.retry(fireworks, param.campaign)
         if detach:
             console.print(
-                "The workflow is in the LaunchPad; `rlaunch rapidfire` or the same command runs it."
+                "The workflow is in the LaunchPad; `rlaunch rapidfire` or the same command runs it.",
+                soft_wrap=True,
             )
             return
         summary = _watch(
@@ -154,7 +155,8 @@ def _watch(
         goes_on = "goes on with the jobs that are submitted, new ones wait" if queued else "goes on"
         complaints.print(
             f"\nNo longer watching. Campaign {param.campaign} {goes_on}; "
-            f"`alpw status {param.campaign}` shows it, the same command watches it again."
+            f"`alpw status {param.campaign}` shows it, the same command watches it again.",
+            soft_wrap=True,
         )
         raise typer.Exit(0) from None
 

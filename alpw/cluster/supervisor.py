@@ -142,7 +142,8 @@ class Supervisor:
             raise CampaignStuck(f"campaign '{self.campaign}' cannot go on:\n{lines}")
 
     def _wait_for_database(self, error: PyMongoError) -> LaunchPad:
-        first_line = str(error).splitlines()[0][:120]
+        # What follows are the driver's settings, which help nobody here.
+        first_line = str(error).splitlines()[0].split(" (configured")[0].split(", Timeout")[0]
         self.on_trouble(f"database lost ({first_line}); the campaign goes on when it is back")
         deadline = time.monotonic() + DATABASE_PATIENCE
         while time.monotonic() < deadline:

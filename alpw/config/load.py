@@ -34,7 +34,7 @@ MESSAGES: dict[str, str] = {
     "less_than_equal": "{found} must be at most {le:g}{unit}",
     "literal_error": "{found} is not one of {expected}",
     "too_short": "has {actual_length} entries, at least {min_length} needed",
-    "string_pattern_mismatch": "{found} does not have the required form ({pattern})",
+    "string_pattern_mismatch": "{found} does not have the form {pattern}",
     "value_error": "{error}",
 }
 """pydantic's kinds of error in the words of an input file"""

@@ -80,18 +80,14 @@ class Context:
         return campaigns.get(self.db, self.campaign)
 
     @cached_property
-    def _inputs(self) -> tuple[Param, Resource]:
-        return inputs_of(self.iteration["inputs"])
-
-    @property
     def param(self) -> Param:
-        """The campaign's parameters."""
-        return self._inputs[0]
+        """The parameters with which the iteration began."""
+        return inputs_of(self.iteration["inputs"])[0]
 
-    @property
+    @cached_property
     def resource(self) -> Resource:
-        """The campaign's resources."""
-        return self._inputs[1]
+        """The campaign's resources as they are now: a command that is mended serves at once."""
+        return inputs_of(self.document)[1]
 
     @cached_property
     def iteration(self) -> dict[str, Any]:

@@ -143,6 +143,10 @@ def update_inputs(launchpad: LaunchPad, param: Param, resource: Resource) -> Non
     campaigns.update(db, param.campaign, **_inputs_document(db, param, resource))
     if ended and newest:
         _extend(db, param.campaign, newest["index"])
+    elif newest and campaign["state"] == campaigns.CampaignState.STALLED.value:
+        # What stalled is tried again, with what the user mended.
+        frozen = _frozen(campaigns.get(db, param.campaign))
+        iterations.update(db, param.campaign, newest["index"], inputs=frozen)
 
 
 def _extend(db: Database, name: str, index: int) -> None:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from alpw.cluster import worker
-
 SCRIPT = Path(__file__).parents[1] / "slurm" / "slurm.sh"
 PROGRAMS = ("sbatch", "squeue", "slurmctld", "slurmd", "munged")
 
@@ -65,4 +63,4 @@ def slurm():
 def campaign_ends(inputs, launchpad):
     """End the workers that a campaign which was given up leaves behind."""
     yield
-    worker.terminate(inputs.folder)
+    inputs.kill_everything()

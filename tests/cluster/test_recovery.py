@@ -45,7 +45,8 @@ def firework(script="true", campaign=NAME, **spec):
 def add(launchpad, *fireworks, links=None, campaign=NAME):
     """Add one workflow and return the ids of its Fireworks in the same order."""
     temporary = [each.fw_id for each in fireworks]
-    workflow = Workflow(list(fireworks), links or {}, metadata={"campaign": campaign, "iteration": 0})
+    metadata = {"campaign": campaign, "iteration": 0, "kind": "explore"}
+    workflow = Workflow(list(fireworks), links or {}, metadata=metadata)
     new = launchpad.add_wf(workflow)
     return [new[old] for old in temporary]
 

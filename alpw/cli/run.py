@@ -82,8 +82,9 @@ def run(
             update_inputs(fireworks, param, resource)
         created = start_campaign(fireworks, param, resource)
         param.work_dir.mkdir(parents=True, exist_ok=True)
-        _announce(summarise(fireworks.db, param.campaign), created, param)
-        if summarise(fireworks.db, param.campaign).state == CampaignState.STALLED.value:
+        summary = summarise(fireworks.db, param.campaign)
+        _announce(summary, created, param)
+        if summary.state == CampaignState.STALLED.value:
             recovery.retry(fireworks, param.campaign)
         if detach:
             console.print(

@@ -245,7 +245,7 @@ def release(db: Database, campaign: str, iteration: int, max_attempts: int) -> l
 
 def reopen(db: Database, campaign: str, iteration: int) -> list[ObjectId]:
     """Make an iteration's failed configurations candidates again; what went wrong stays in ``errors``."""
-    query = {"campaign": campaign, "iteration": iteration, "state": State.FAILED.value}
+    query = _of(campaign, iteration) | {"state": State.FAILED.value}
     failed = list(db[COLLECTION].find(query, {"_id": 1, "error": 1}))
     for document in failed:
         db[COLLECTION].update_one(

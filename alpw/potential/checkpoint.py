@@ -14,7 +14,7 @@ import torch
 
 from alpw.errors import InputError
 
-FORMAT, VERSION = "alpw-deep-potential", 1
+FORMAT, VERSION = "alpw-deep-potential", 2
 
 # What torch.load raises, depending on where the data end and on what they are.
 UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, KeyError, BadZipFile, pickle.UnpicklingError)

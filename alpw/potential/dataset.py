@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from alpw.errors import InputError
+from alpw.potential.config import DeepPotentialConfig
+from alpw.potential.environment import Environment, join_environments
 from alpw.potential.model import DeepPotential
-from alpw.potential.neighbors import Graph, collate
+from alpw.potential.neighbors import Graph
 from alpw.structures.frame import LabelledFrame
 
 
@@ -20,23 +22,27 @@ class Batch:
     """One or more labelled frames.
 
     Attributes:
-        graph: their atoms and pairs.
+        environment: their atoms and pairs, as the model reads them.
         energy: ``(n_frames,)`` in eV.
         forces: ``(n_atoms, 3)`` in eV/Å.
         virial: ``(n_frames, 3, 3)`` in eV; NaN for a frame without one.
         n_atoms: per frame, ``(n_frames,)``, float64.
     """
 
-    graph: Graph
+    environment: Environment
     energy: Tensor
     forces: Tensor
     virial: Tensor
     n_atoms: Tensor
 
+    @property
+    def graph(self) -> Graph:
+        return self.environment.graph
+
     def to(self, device: torch.device | str | None) -> Batch:
         """The same batch on another device."""
         labels = (self.energy, self.forces, self.virial, self.n_atoms)
-        return Batch(self.graph.to(device), *(tensor.to(device) for tensor in labels))
+        return Batch(self.environment.to(device), *(tensor.to(device) for tensor in labels))
 
 
 def join(batches: Sequence[Batch]) -> Batch:
@@ -44,7 +50,7 @@ def join(batches: Sequence[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     return Batch(
-        graph=collate([batch.graph for batch in batches]),
+        environment=join_environments([batch.environment for batch in batches]),
         energy=torch.cat([batch.energy for batch in batches]),
         forces=torch.cat([batch.forces for batch in batches]),
         virial=torch.cat([batch.virial for batch in batches]),
@@ -57,7 +63,7 @@ def prepare(model: DeepPotential, frames: Sequence[LabelledFrame], *, name: str 
 
     Raises:
         InputError: a frame that cannot be trained on, as ``name[index]``: an unknown element, a missing
-            label, a wrong shape, a number that is not finite.
+            label, a wrong shape, a number that is not finite, more neighbours than a given `sel`.
     """
     return [_prepare(model, frame, key=f"{name}[{index}]") for index, frame in enumerate(frames)]
 
@@ -70,16 +76,36 @@ def _prepare(model: DeepPotential, frame: LabelledFrame, key: str) -> Batch:
     energy = _checked(label.energy, (), "energy", key)
     forces = _checked(label.forces, (len(atoms), 3), "forces", key)
     try:
-        graph = model.neighbors(atoms).graph()
+        environment = model.environment(model.neighbors(atoms).graph())
+        _check_capacity(model.config, environment)
     except InputError as error:
         raise InputError(error.message, key=key) from error
     return Batch(
-        graph=graph,
+        environment=environment,
         energy=torch.from_numpy(energy.reshape(1)),
         forces=torch.from_numpy(forces),
         virial=torch.from_numpy(virial.reshape(1, 3, 3)),
         n_atoms=torch.tensor([float(len(atoms))], dtype=torch.float64),
     ).to(model.device)
+
+
+def _check_capacity(config: DeepPotentialConfig, environment: Environment) -> None:
+    """Hold a `sel` that was asked for against the neighbours that there are."""
+    if config.sel is None:
+        return
+    per_element = isinstance(config.sel, tuple)
+    allowed = torch.tensor(config.sel if isinstance(config.sel, tuple) else [config.sel])
+    counts = environment.neighbor_counts(len(config.elements)).cpu()
+    counts = counts if per_element else counts.sum(dim=1, keepdim=True)
+    excess = counts - allowed
+    if not bool((excess > 0).any()):
+        return
+    atom, column = divmod(int(excess.argmax()), excess.shape[1])
+    what = f"{config.elements[column]} neighbours" if per_element else "neighbours"
+    raise InputError(
+        f"atom {atom} has {int(counts[atom, column])} {what} within {config.rcut} Å, and sel allows "
+        f'{int(allowed[column])}; give sel: {int(counts[:, column].max())} or more, or "auto"'
+    )
 
 
 def _checked(value: object, shape: tuple[int, ...], what: str, key: str) -> np.ndarray:

@@ -1,19 +1,18 @@
-"""The `se_e2_a` descriptor: Deep Potential Smooth Edition, built from distances and directions.
+"""The descriptor of an atom: its neighbours' environment matrices, weighted by networks and contracted.
 
-Equations (Zhang et al., NeurIPS 2018, arXiv:1805.09003; notation of Zeng et al., J. Chem. Phys. 159,
-054801 (2023)), for centre i, neighbour j, r = |r_j - r_i|, u = (r - r_s) / (r_c - r_s):
-
-    s(r)  = (1/r) * { 1 if r < r_s;  u^3 (-6 u^2 + 15 u - 10) + 1 if r < r_c;  0 otherwise }
-    R_ij  = (s, s x/r, s y/r, s z/r)                       environment matrix, one row per neighbour
     R~_ij = R_ij / σ[t_i]                                  no mean is subtracted
-    G_ij  = Embedding[t_j](s~_ij)                          or Embedding[t_i, t_j]
+    G_ij  = Embedding[t_i, t_j](s~_ij)                     one net per kind of pair, or per neighbour
+            Embedding(s~_ij, v[t_j], v[t_i])               one net, elements as vectors
     D_i   = (1/N_c^2) (G^T R~) (R~^T G_<)                  G_< is the first ``axis_neuron`` columns
+
+(`se_e2_a`: Zhang et al., NeurIPS 2018, arXiv:1805.09003; with vectors, DPA-1 without attention: Zhang et
+al., npj Comput. Mater. 10, 94 (2024).)
 
 | symbol | variable |
 | --- | --- |
-| r_s, r_c | `rcut_smth`, `rcut` |
 | σ | `dstd`, ``(n_types, 4)`` |
 | N_c | `normaliser` |
+| v | `type_vectors` |
 | M, M_< | ``neuron[-1]``, `axis_neuron` |
 
 DeePMD-kit subtracts a mean `davg` too and lets the empty slots of its fixed-size neighbour table carry
@@ -27,93 +26,96 @@ import torch
 from torch import Tensor, nn
 
 from alpw.potential.config import ACTIVATIONS, DeepPotentialConfig
-from alpw.potential.neighbors import Graph
+from alpw.potential.environment import Environment
 from alpw.potential.networks import residual_network
-
-
-def environment_matrix(vectors: Tensor, rcut_smth: float, rcut: float) -> tuple[Tensor, Tensor]:
-    """Rows (s, s n) with n = r_ij/r, and their derivatives by r_ij, in closed form:
-
-        ds/dr_ij      = s' n
-        d(s n)/dr_ij  = s' n n^T + (s/r) (1 - n n^T)
-
-    Args:
-        vectors: from i to j in Å, ``(n_pairs, 3)``.
-        rcut_smth: start of the switching function in Å.
-        rcut: its end in Å.
-
-    Returns:
-        The rows in 1/Å, ``(n_pairs, 4)``, and the derivatives in 1/Å^2, ``(n_pairs, 4, 3)``.
-    """
-    r = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    n = vectors / r
-    u = ((r - rcut_smth) / (rcut - rcut_smth)).clamp(0.0, 1.0)
-    s = (u**3 * (u * (15.0 - 6.0 * u) - 10.0) + 1.0) / r
-    slope = -(30.0 * (u * (1.0 - u)) ** 2 / (rcut - rcut_smth) + s) / r
-    radial = (slope * n)[:, None, :]
-    tangential = torch.eye(3, dtype=n.dtype, device=n.device) - n[:, :, None] * n[:, None, :]
-    derivatives = torch.cat((radial, n[:, :, None] * radial + (s / r)[:, :, None] * tangential), dim=1)
-    return torch.cat((s, s * n), dim=1), derivatives
+from alpw.potential.type_vectors import TypeVectors, learned_table, physical_table
 
 
 class SmoothDescriptor(nn.Module):
-    """Embedding nets and normalisation of the descriptor."""
+    """Type vectors, embedding nets and normalisation of the descriptor."""
 
     dstd: Tensor
     normaliser: Tensor
+    sel: Tensor
 
     def __init__(self, config: DeepPotentialConfig, rng: torch.Generator) -> None:
         super().__init__()
         self.rcut_smth, self.rcut = config.rcut_smth, config.rcut
-        self.axis_neuron = config.axis_neuron
+        self.axis_neuron, self.n_columns = config.axis_neuron, config.neuron[-1]
         self.n_types = len(config.elements)
         self.type_one_side = config.type_one_side
+        self.type_vectors = _type_vectors(config, rng)
+        vector_width = self.type_vectors.table.shape[1] if self.type_vectors else 0
+        n_vectors = 1 if config.type_one_side else 2
+        n_kinds = self.n_types**n_vectors
         self.embeddings = nn.ModuleList(
             residual_network(
-                (1, *config.neuron),
+                (1 + n_vectors * vector_width, *config.neuron),
                 activation=ACTIVATIONS[config.activation],
-                resnet_dt=False,
+                resnet_dt=config.embedding_resnet_dt,
                 dtype=config.dtype,
                 rng=rng,
             )
-            for _ in range(self.n_types ** (1 if config.type_one_side else 2))
+            for _ in range(1 if self.type_vectors else n_kinds)
         )
-        self.n_columns = config.neuron[-1]
-        self.width = config.neuron[-1] * config.axis_neuron
+        self.width = config.neuron[-1] * config.axis_neuron + vector_width
+        capacities = _capacities(config)
+        self.register_buffer("sel", capacities)
         self.register_buffer("dstd", torch.ones(self.n_types, 4, dtype=config.dtype))
-        self.register_buffer("normaliser", torch.tensor(float(config.sel or 1), dtype=config.dtype))
+        self.register_buffer("normaliser", capacities.sum().to(config.dtype))
 
-    def environment(self, types: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
-        """R~ in the model's precision, ``(n_pairs, 4)``, and dR~/dr_ij in float64, ``(n_pairs, 4, 3)``."""
-        rows, derivatives = environment_matrix(graph.vectors, self.rcut_smth, self.rcut)
-        scale = self.dstd[types[graph.i]].double()
-        return (rows / scale).to(self.dstd.dtype), derivatives / scale[:, :, None]
-
-    def forward(self, types: Tensor, graph: Graph, environment: Tensor) -> Tensor:
-        """Descriptors ``(n_atoms, M * M_<)``.
+    def forward(self, environment: Environment, scaled: Tensor) -> Tensor:
+        """Descriptors ``(n_atoms, M * M_<)``, followed by the atom's type vector where there is one.
 
         Args:
-            types: of the atoms, ``(n_atoms,)``.
-            graph: the pairs.
-            environment: R~ of the pairs, ``(n_pairs, 4)``.
+            environment: how the pairs are ordered.
+            scaled: R~ of the pairs, ``(n_pairs, 4)``.
         """
-        n_atoms, n_pairs = graph.n_atoms, len(graph.i)
-
         # The pairs of an atom go to the first slots of its row in a table (n_atoms, n_slots, .); the slots
         # left over stay zero. A batched matrix product over slots is faster than a sum over pairs.
-        counts = torch.bincount(graph.i, minlength=n_atoms)
-        first = torch.cumsum(counts, 0) - counts
-        n_slots = int(counts.max())
-        slot = graph.i * n_slots + torch.arange(n_pairs, device=graph.i.device) - first[graph.i]
-
-        kind = types[graph.j] if self.type_one_side else types[graph.i] * self.n_types + types[graph.j]
-        embedded = environment.new_zeros(n_atoms * n_slots, self.n_columns)
-        s = environment[:, :1]
-        for index, embedding in enumerate(self.embeddings):
-            rows = torch.nonzero(kind == index).squeeze(1)
-            embedded = embedded.index_copy(0, slot[rows], embedding(s.index_select(0, rows)))
-        table = environment.new_zeros(n_atoms * n_slots, 4).index_copy(0, slot, environment)
+        n_atoms, n_slots = len(environment.types), environment.n_slots
+        order, embedded = self._embed(environment, scaled[:, :1])
+        columns = scaled.new_zeros(n_atoms * n_slots, self.n_columns).index_copy(
+            0, environment.slot[order] if order is not None else environment.slot, embedded
+        )
+        table = scaled.new_zeros(n_atoms * n_slots, 4).index_copy(0, environment.slot, scaled)
 
         table = table.view(n_atoms, n_slots, 4).transpose(1, 2)
-        moments = torch.bmm(table, embedded.view(n_atoms, n_slots, self.n_columns)) / self.normaliser
-        return torch.bmm(moments.transpose(1, 2), moments[:, :, : self.axis_neuron]).flatten(1)
+        moments = torch.bmm(table, columns.view(n_atoms, n_slots, self.n_columns)) / self.normaliser
+        descriptors = torch.bmm(moments.transpose(1, 2), moments[:, :, : self.axis_neuron]).flatten(1)
+        if self.type_vectors is None:
+            return descriptors
+        return torch.cat((descriptors, self.type_vectors.table[environment.types]), dim=1)
+
+    def _embed(self, environment: Environment, s: Tensor) -> tuple[Tensor | None, Tensor]:
+        """G of the pairs in some order, ``(n_pairs, M)``; the order is None if it is that of the pairs."""
+        if self.type_vectors is not None:
+            vectors = [self.type_vectors.table[environment.kind % self.n_types]]
+            if not self.type_one_side:
+                vectors.append(self.type_vectors.table[environment.kind // self.n_types])
+            return None, self.embeddings[0](torch.cat((s, *vectors), dim=1))
+        if len(self.embeddings) == 1:
+            return None, self.embeddings[0](s)
+        groups = zip(self.embeddings, environment.pairs_of, strict=True)
+        embedded = [embedding(s.index_select(0, pairs)) for embedding, pairs in groups]
+        return torch.cat(environment.pairs_of), torch.cat(embedded)
+
+
+def _type_vectors(config: DeepPotentialConfig, rng: torch.Generator) -> TypeVectors | None:
+    if config.type_embedding is None:
+        return None
+    if config.type_embedding == "learned":
+        return TypeVectors(
+            learned_table(len(config.elements), config.tebd_dim, rng).to(config.dtype), trained=True
+        )
+    table = physical_table(config.elements, config.physical_properties)
+    return TypeVectors(table.to(config.dtype), trained=False)
+
+
+def _capacities(config: DeepPotentialConfig) -> Tensor:
+    """Neighbours to make room for: per element, or in all with type vectors, as DeePMD-kit counts them."""
+    sel = config.sel or 1
+    if config.type_embedding is not None:
+        return torch.tensor([sum(sel) if isinstance(sel, tuple) else sel])
+    # One number for several elements: any share of it may be of one element, only the sum is known.
+    return torch.tensor(sel if isinstance(sel, tuple) else [sel] + [0] * (len(config.elements) - 1))

@@ -25,6 +25,7 @@ from alpw.errors import AlpwError, InputError
 from alpw.potential.checkpoint import pack, unpack, write_atomically
 from alpw.potential.config import ACTIVATIONS, DeepPotentialConfig
 from alpw.potential.descriptor import SmoothDescriptor
+from alpw.potential.environment import Environment, build_environment
 from alpw.potential.neighbors import Graph, NeighborList
 from alpw.potential.networks import residual_network
 
@@ -60,15 +61,14 @@ class Evaluation(NamedTuple):
 
 
 class DeepPotential(nn.Module):
-    """A `se_e2_a` Deep Potential.
+    """A Deep Potential in one of its variants: `se_e2_a`, or with type vectors.
 
     Args:
         config: the architecture. Weights are drawn from its seed; the normalisation (`descriptor.dstd`,
-            `descriptor.normaliser`) and the energy bias are set by training.
+            `descriptor.sel`, `descriptor.normaliser`) and the energy bias are set by training.
     """
 
     energy_bias: Tensor
-    type_of: Tensor
 
     def __init__(self, config: DeepPotentialConfig) -> None:
         super().__init__()
@@ -84,12 +84,12 @@ class DeepPotential(nn.Module):
                 rng=rng,
                 n_out=1,
             )
-            for _ in config.elements
+            for _ in range(1 if config.type_embedding else len(config.elements))
         )
         self.register_buffer("energy_bias", torch.zeros(len(config.elements), dtype=torch.float64))
-        type_of = torch.full((len(chemical_symbols),), -1, dtype=torch.int64)
-        type_of[[atomic_numbers[symbol] for symbol in config.elements]] = torch.arange(len(config.elements))
-        self.register_buffer("type_of", type_of, persistent=False)
+        self._type_of = torch.full((len(chemical_symbols),), -1, dtype=torch.int64)
+        known = [atomic_numbers[symbol] for symbol in config.elements]
+        self._type_of[known] = torch.arange(len(config.elements))
 
     @property
     def device(self) -> torch.device:
@@ -101,58 +101,89 @@ class DeepPotential(nn.Module):
         Raises:
             InputError: an element that the model does not know.
         """
-        types = self.type_of[numbers]
+        types = self._type_of.to(numbers.device)[numbers]
         if bool((types < 0).any()):
             unknown = sorted({chemical_symbols[number] for number in numbers[types < 0].tolist()})
             known = ", ".join(self.config.elements)
             raise InputError(f"element {', '.join(unknown)} is not one of the model's {known}")
         return types
 
-    def forward(self, graph: Graph) -> Tensor:
-        """Atomic energies in eV, float64, ``(n_atoms,)``; arguments and errors as in `evaluate`."""
-        types = self._types(graph)
-        environment, _ = self.descriptor.environment(types, graph)
-        return self._atomic_energies(types, graph, environment)
+    def environment(self, graph: Graph) -> Environment:
+        """What the networks read of ``graph``, on the model's device; it stays valid when weights change.
 
-    def evaluate(self, graph: Graph, *, create_graph: bool = False) -> Evaluation:
-        """Energy, forces and virial of each frame of ``graph``, which lies on the model's device.
+        Raises:
+            InputError: an unknown element, or a graph whose cutoff is too short for the model.
+        """
+        if graph.cutoff < self.config.rcut:
+            raise InputError(f"the graph ends at {graph.cutoff} Å; the model needs {self.config.rcut} Å")
+        return build_environment(
+            graph,
+            self.types(graph.numbers),
+            n_types=len(self.config.elements),
+            type_one_side=self.config.type_one_side,
+            rcut_smth=self.config.rcut_smth,
+            rcut=self.config.rcut,
+        ).to(self.device)
+
+    def scaled(self, environment: Environment) -> Tensor:
+        """R~ = R / σ in the model's precision, ``(n_pairs, 4)``: what `forward` takes."""
+        return (environment.rows / self._scale(environment)).to(self.descriptor.dstd.dtype)
+
+    def _scale(self, environment: Environment) -> Tensor:
+        return self.descriptor.dstd.double()[environment.types[environment.graph.i]]
+
+    def forward(self, environment: Environment, scaled: Tensor) -> Tensor:
+        """Atomic energies in eV, float64, ``(n_atoms,)``.
+
+        A pure function of weights and R~, for `torch.func` too: no size is read back from the device.
+        """
+        descriptors = self.descriptor(environment, scaled)
+        if len(self.fitting) == 1:
+            energies = self.fitting[0](descriptors)
+        else:
+            groups = zip(self.fitting, environment.atoms_of, strict=True)
+            parts = [fitting(descriptors.index_select(0, atoms)) for fitting, atoms in groups]
+            energies = torch.empty_like(descriptors[:, :1]).index_copy(
+                0, torch.cat(environment.atoms_of), torch.cat(parts)
+            )
+        # In float64: the bias of one atom is often 1e3 eV and more, where float32 resolves 1e-4 eV.
+        return energies.squeeze(1).double() + self.energy_bias[environment.types]
+
+    def pull(self, environment: Environment, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Forces ``(n_atoms, 3)`` and virials ``(n_frames, 3, 3)`` from dE/dR~ ``(n_pairs, 4)``, linearly."""
+        graph = environment.graph
+        # By the chain rule from R~ to r_ij, dE/dr_ij, (n_pairs, 3).
+        by_row = gradient.double() / self._scale(environment)
+        pulls = torch.bmm(by_row[:, None, :], environment.derivatives).squeeze(1)
+        forces = torch.zeros(graph.n_atoms, 3, dtype=torch.float64, device=pulls.device)
+        forces = forces.index_add(0, graph.i, pulls).index_add(0, graph.j, pulls, alpha=-1)
+        pair_virials = (-graph.vectors[:, :, None] * pulls[:, None, :]).flatten(1)
+        virial = torch.zeros(graph.n_frames, 9, dtype=torch.float64, device=pulls.device)
+        return forces, virial.index_add(0, graph.frame[graph.i], pair_virials).view(-1, 3, 3)
+
+    def evaluate(self, frames: Graph | Environment, *, create_graph: bool = False) -> Evaluation:
+        """Energy, forces and virial of each frame.
 
         Args:
-            graph: the frames.
+            frames: a graph, or its `environment` if that is at hand.
             create_graph: keep the results differentiable with respect to the weights, for training.
 
         Raises:
             InputError: an unknown element, or a graph whose cutoff is too short for the model.
         """
-        types = self._types(graph)
-        environment, derivatives = self.descriptor.environment(types, graph)
-        environment.requires_grad_()
-        with torch.enable_grad():
-            atomic_energies = self._atomic_energies(types, graph, environment)
-            (gradient,) = torch.autograd.grad(atomic_energies.sum(), environment, create_graph=create_graph)
-        # By the chain rule from R~ to r_ij, dE/dr_ij, (n_pairs, 3).
-        pulls = torch.bmm(gradient.double()[:, None, :], derivatives).squeeze(1)
-        forces = torch.zeros(graph.n_atoms, 3, dtype=torch.float64, device=pulls.device)
-        forces = forces.index_add(0, graph.i, pulls).index_add(0, graph.j, pulls, alpha=-1)
-        pair_virials = -graph.vectors[:, :, None] * pulls[:, None, :]
-        per_frame = torch.zeros(graph.n_frames, 10, dtype=torch.float64, device=pulls.device)
-        virial = per_frame[:, :9].index_add(0, graph.frame[graph.i], pair_virials.flatten(1)).view(-1, 3, 3)
-        energy = per_frame[:, 9].index_add(0, graph.frame, atomic_energies)
+        environment = self.environment(frames) if isinstance(frames, Graph) else frames
+        atomic_energies, gradient = self._energies_and_gradient(environment, create_graph)
+        forces, virial = self.pull(environment, gradient)
+        energy = torch.zeros(environment.graph.n_frames, dtype=torch.float64, device=forces.device)
+        energy = energy.index_add(0, environment.graph.frame, atomic_energies)
         return Evaluation(energy, forces, virial, atomic_energies)
 
-    def _types(self, graph: Graph) -> Tensor:
-        if graph.cutoff < self.config.rcut:
-            raise InputError(f"the graph ends at {graph.cutoff} Å; the model needs {self.config.rcut} Å")
-        return self.types(graph.numbers)
-
-    def _atomic_energies(self, types: Tensor, graph: Graph, environment: Tensor) -> Tensor:
-        descriptors = self.descriptor(types, graph, environment)
-        energies = descriptors.new_zeros(graph.n_atoms, 1)
-        for index, fitting in enumerate(self.fitting):
-            rows = torch.nonzero(types == index).squeeze(1)
-            energies = energies.index_copy(0, rows, fitting(descriptors.index_select(0, rows)))
-        # In float64: the bias of one atom is often 1e3 eV and more, where float32 resolves 1e-4 eV.
-        return energies.squeeze(1).double() + self.energy_bias[types]
+    def _energies_and_gradient(self, environment: Environment, create_graph: bool) -> tuple[Tensor, Tensor]:
+        scaled = self.scaled(environment).requires_grad_()
+        with torch.enable_grad():
+            atomic_energies = self(environment, scaled)
+            (gradient,) = torch.autograd.grad(atomic_energies.sum(), scaled, create_graph=create_graph)
+        return (atomic_energies if create_graph else atomic_energies.detach()), gradient
 
     def neighbors(self, atoms: Atoms, skin: float = 0.0) -> NeighborList:
         """The pair list of ``atoms`` that `energy_forces_virial` takes, with ``skin`` Å to spare.
@@ -160,7 +191,7 @@ class DeepPotential(nn.Module):
         Raises:
             InputError: an unknown element, or a structure without a meaning (see `NeighborList.build`).
         """
-        self.types(torch.as_tensor(atoms.numbers, dtype=torch.int64).to(self.device))
+        self.types(torch.as_tensor(atoms.numbers, dtype=torch.int64))
         return NeighborList.build(atoms, self.config.rcut, skin)
 
     def energy_forces_virial(
@@ -184,7 +215,7 @@ class DeepPotential(nn.Module):
         Raises:
             AlpwError: a result that is not finite, as when two atoms coincide.
         """
-        result = self.evaluate(graph.to(self.device))
+        result = self.evaluate(graph)
         energy, forces, virial, atomic_energies = (tensor.detach().cpu().numpy() for tensor in result)
         if not (np.isfinite(energy).all() and np.isfinite(forces).all()):
             closest = graph.vectors.norm(dim=1).min() if len(graph.i) else float("nan")

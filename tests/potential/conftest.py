@@ -80,11 +80,13 @@ def make_model() -> Callable[..., DeepPotential]:
             "neuron": (6, 12, 12),
             "axis_neuron": 5,
             "fitting_neuron": (14, 14, 14),
-            "sel": 20,
             "seed": 7,
         }
         model = DeepPotential(DeepPotentialConfig(**{**defaults, **settings}))
         with torch.no_grad():
+            if model.config.sel is None:
+                model.descriptor.sel.fill_(20 // len(model.descriptor.sel))
+                model.descriptor.normaliser.fill_(20.0)
             for index in range(len(model.config.elements)):
                 model.descriptor.dstd[index] = torch.tensor([0.3, 0.2, 0.2, 0.2]) * (1 + 0.1 * index)
                 model.energy_bias[index] = -100.0 - 7 * index

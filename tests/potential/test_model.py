@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,7 @@ def energies_by_numpy(model: DeepPotential, atoms: Atoms) -> np.ndarray:
         "ijD", atoms.pbc, atoms.cell.complete(), atoms.positions, config.rcut, self_interaction=False
     )
     types = [config.elements.index(symbol) for symbol in atoms.symbols]
+    n_types, vectors_of = len(config.elements), state.get("descriptor.type_vectors.table")
     energies = []
     for centre in range(len(atoms)):
         moments = np.zeros((4, config.neuron[-1]))
@@ -61,36 +63,55 @@ def energies_by_numpy(model: DeepPotential, atoms: Atoms) -> np.ndarray:
             u = (r - config.rcut_smth) / (config.rcut - config.rcut_smth)
             s = 1 / r if u < 0 else (u**3 * (-6 * u**2 + 15 * u - 10) + 1) / r
             row = np.array([s, *(s * vectors[pair] / r)]) / state["descriptor.dstd"][types[centre]]
-            net = (
-                types[j[pair]]
-                if config.type_one_side
-                else types[centre] * len(config.elements) + types[j[pair]]
-            )
-            moments += np.outer(row, network_by_numpy(state, f"descriptor.embeddings.{net}", row[:1]))
+            net = types[j[pair]] if config.type_one_side else types[centre] * n_types + types[j[pair]]
+            x = row[:1]
+            if vectors_of is not None:
+                net = 0
+                centre_vector = [] if config.type_one_side else vectors_of[types[centre]]
+                x = np.concatenate((x, vectors_of[types[j[pair]]], centre_vector))
+            moments += np.outer(row, network_by_numpy(state, f"descriptor.embeddings.{net}", x))
         moments /= float(state["descriptor.normaliser"])
         descriptor = (moments.T @ moments[:, : config.axis_neuron]).ravel()
-        atomic = network_by_numpy(state, f"fitting.{types[centre]}", descriptor)
+        if vectors_of is not None:
+            descriptor = np.concatenate((descriptor, vectors_of[types[centre]]))
+        net = 0 if vectors_of is not None else types[centre]
+        atomic = network_by_numpy(state, f"fitting.{net}", descriptor)
         energies.append(atomic[0] + state["energy_bias"][types[centre]])
     return np.array(energies)
 
 
-@pytest.mark.parametrize("type_one_side", [True, False])
-@pytest.mark.parametrize("fitting_neuron", [(14, 14, 14), (10, 20, 9)])
+VARIANTS: dict[str, dict[str, Any]] = {
+    "one net per neighbour": {"type_one_side": True},
+    "one net per pair": {"type_one_side": False, "fitting_neuron": (10, 20, 9)},
+    "learned vectors": {"type_embedding": "learned", "tebd_dim": 3},
+    "learned vectors of the neighbour": {
+        "type_embedding": "learned",
+        "type_one_side": True,
+        "embedding_resnet_dt": True,
+    },
+    "physical vectors": {"type_embedding": "physical", "activation": "tanh"},
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return VARIANTS[request.param]
+
+
 def test_energies_are_those_of_the_published_equations(
-    make_model: MakeModel, structure: Atoms, type_one_side: bool, fitting_neuron: tuple[int, ...]
+    make_model: MakeModel, structure: Atoms, variant: dict[str, Any]
 ) -> None:
-    model = make_model(type_one_side=type_one_side, fitting_neuron=fitting_neuron)
+    model = make_model(**variant)
     found = model.predict(structure)
     # The atomic energies are of order 100 eV, of which float64 resolves 1e-14.
     assert np.allclose(found.atomic_energies, energies_by_numpy(model, structure), rtol=0, atol=1e-10)
     assert found.energy == pytest.approx(found.atomic_energies.sum(), abs=1e-10)
 
 
-@pytest.mark.parametrize("type_one_side", [True, False])
 def test_forces_are_minus_the_derivative_of_the_energy(
-    make_model: MakeModel, structure: Atoms, type_one_side: bool
+    make_model: MakeModel, structure: Atoms, variant: dict[str, Any]
 ) -> None:
-    model = make_model(type_one_side=type_one_side)
+    model = make_model(**variant)
     forces = model.predict(structure).forces
     for atom, axis in itertools.product(range(len(structure)), range(3)):
         energies = []
@@ -102,9 +123,9 @@ def test_forces_are_minus_the_derivative_of_the_energy(
 
 
 def test_virial_is_minus_the_derivative_of_the_energy_by_strain(
-    make_model: MakeModel, structure: Atoms
+    make_model: MakeModel, structure: Atoms, variant: dict[str, Any]
 ) -> None:
-    model = make_model()
+    model = make_model(**variant)
     virial = model.predict(structure).virial
     for a, b in itertools.product(range(3), range(3)):
         energies = []
@@ -209,6 +230,20 @@ def test_the_normaliser_is_a_scale_and_no_limit_on_neighbours(
         for fitting in many.fitting:
             fitting[0].w *= (200 / 2) ** 2
     assert many.predict(triclinic).energy == pytest.approx(few.predict(triclinic).energy, abs=1e-9)
+
+
+def test_physical_vectors_are_properties_scaled_over_the_periodic_table() -> None:
+    config = DeepPotentialConfig(
+        ("H", "Og"),
+        type_embedding="physical",
+        physical_properties=("atomic_number",),
+    )
+    assert DeepPotential(config).descriptor.type_vectors.table.tolist() == [[0.0], [1.0]]
+
+
+def test_an_element_without_a_physical_property_is_named() -> None:
+    with pytest.raises(InputError, match="no value of atom_radius is known for He"):
+        DeepPotential(DeepPotentialConfig(("Si", "He"), type_embedding="physical"))
 
 
 def test_an_unknown_element_is_named(make_model: MakeModel) -> None:

@@ -6,11 +6,15 @@
 """
 
 from alpw.config.explore import Explore, MdJob, SysConfig
-from alpw.config.load import InputErrors, inputs_hash, load_inputs, load_param, load_resource
+from alpw.config.json_file import InputErrors
+from alpw.config.load import inputs_hash, load_inputs, load_param, load_resource
+from alpw.config.model import Descriptor, FittingNet, TypeEmbedding
+from alpw.config.optimizer import Optimizer
 from alpw.config.param import Dft, Initial, Param, Strategy
 from alpw.config.resource import Resource, ResourceBlock
 from alpw.config.schema import json_schema
-from alpw.config.train import Descriptor, FittingNet, Optimizer, Train
+from alpw.config.train import Train
+from alpw.config.train_file import TrainInput, load_train
 
 __all__ = [
     "Descriptor",
@@ -27,9 +31,12 @@ __all__ = [
     "Strategy",
     "SysConfig",
     "Train",
+    "TrainInput",
+    "TypeEmbedding",
     "inputs_hash",
     "json_schema",
     "load_inputs",
     "load_param",
     "load_resource",
+    "load_train",
 ]

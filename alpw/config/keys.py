@@ -1,8 +1,10 @@
 """From the user's spelling of an input file to the fields of our models.
 
 Keys are case-insensitive, known by several spellings, and may be comments (a leading underscore). A scalar
-stands for a list of one. What the tables of :mod:`alpw.config.vocabulary` know is turned into notes and
-problems here, so that the models only see fields of their own.
+stands for a list of one. A block may be spread over several places: ``train.model.descriptor``, ``Rmax``
+directly in ``train``, and the file that ``train_input_file`` names all speak about ``train.descriptor``. What
+the tables of :mod:`alpw.config.vocabulary` know is turned into notes and problems here, so that the
+models only see fields of their own, and every finding keeps the place where the user wrote it.
 """
 
 from __future__ import annotations
@@ -10,49 +12,83 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Union, get_args, get_origin
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 
-from alpw.config.section import Loc, Problem, Section, unknown_key
+from alpw.config.json_file import read_json
+from alpw.config.section import Loc, Problem, Section, resolve, unknown_key
 from alpw.config.vocabulary import (
     CHOICES_NOT_AVAILABLE,
     HOISTED,
+    MOVED,
     NO_EFFECT,
     NOT_AVAILABLE,
+    NOT_IMPORTED,
     SPELLINGS,
 )
+from alpw.errors import InputError
 
 
-class JsonObject(dict[str, Any]):
-    """A JSON object that remembers the keys given twice with different values."""
+class Place(NamedTuple):
+    """Where a user wrote something: a file and the dotted path in it, in the user's own spelling."""
 
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        # A NaN differs from itself; identity keeps it from counting as a repetition.
-        self.repeated = sorted({key for key, value in pairs if self[key] is not value and self[key] != value})
+    file: Path
+    key: str
+
+    def at(self, *parts: str | int) -> Place:
+        """The place below, ``explore.md_jobs[0][1].temps[0]``."""
+        key = self.key
+        for part in parts:
+            key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
+        return Place(self.file, key)
+
+
+class Finding(NamedTuple):
+    """A problem or a note about the field at ``loc``, and where the user wrote it."""
+
+    loc: Loc
+    place: Place
+    message: str
+
+    def error(self) -> InputError:
+        return InputError(self.message, self.place.file, self.place.key or None)
+
+    def note(self, file: Path) -> str:
+        """One line; the name of a file other than ``file`` comes first."""
+        other = "" if self.place.file == file else f"{self.place.file.name}: "
+        return f"{other}{self.place.key}: {self.message}"
 
 
 @dataclass
 class Translation:
     """What one pass over a file found out."""
 
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[Problem] = field(default_factory=list)
-    spelling: dict[Loc, str] = field(default_factory=dict)
-    """how the user wrote the key at this place"""
+    places: dict[Loc, Place]
+    """where each field was written"""
+    problems: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
 
-    def path(self, loc: Loc) -> str:
-        """The dotted path of a place in the user's own spelling, ``explore.md_jobs[0][1].temps[0]``."""
-        text = ""
-        for depth, part in enumerate(loc, start=1):
-            if isinstance(part, int):
-                text += f"[{part}]"
-            else:
-                text += ("." if text else "") + self.spelling.get(loc[:depth], part)
-        return text
+    def locate(self, problem: Problem) -> Finding:
+        """A problem of the models with its place in the user's files."""
+        loc = problem.loc
+        known = next(depth for depth in range(len(loc), -1, -1) if loc[:depth] in self.places)
+        return Finding(loc, self.places[loc[:known]].at(*loc[known:]), problem.message)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A value, often a block, as one file has it."""
+
+    value: Any
+    place: Place
+    imported: bool = False
+    """whether another file names this one; that one's own keys win"""
+    moved: bool = False
+    """whether the value was written one block higher up"""
 
 
 def is_derived(info: FieldInfo) -> bool:
@@ -76,75 +112,146 @@ def unwrap(annotation: Any) -> Any:
     return annotation
 
 
-def translate(model: type[Section], raw: Any) -> tuple[Any, Translation]:
+def translate(model: type[Section], raw: dict[str, Any], file: Path) -> tuple[dict[str, Any], Translation]:
     """The content of a file with the keys of ``model``, and what was found on the way.
 
     Args:
         model: the model of the whole file.
-        raw: parsed JSON; objects may be :class:`JsonObject`.
+        raw: the parsed file; objects may be :class:`~alpw.config.json_file.JsonObject`.
+        file: where it was read.
     """
-    found = Translation()
-    return _fit(model, raw, (), found), found
+    root = Place(file, "")
+    found = Translation({(): root})
+    return _block(model, [_Source(raw, root)], (), found), found
 
 
-def _fit(annotation: Any, value: Any, loc: Loc, found: Translation) -> Any:
-    annotation = unwrap(annotation)
-    if get_origin(annotation) is list and value is not None:
-        items = value if isinstance(value, list) else [value]
-        return [_fit(get_args(annotation)[0], item, (*loc, i), found) for i, item in enumerate(items)]
-    if isinstance(annotation, type) and issubclass(annotation, Section) and isinstance(value, dict):
-        return _block(annotation, value, loc, found)
-    return value
+def _block(model: type[Section], sources: list[_Source], loc: Loc, found: Translation) -> dict[str, Any]:
+    """The fields of a block that is the sum of ``sources``; earlier ones win over imported ones."""
+    said: dict[str, list[_Source]] = {}
+    for source in sources:
+        _collect(model, source, loc, said, found)
+    for source in _imports(said.get(model.imports, []), loc, found):
+        _collect(model, source, loc, said, found)
+    for key, values in said.items():
+        _refuse_choice(f"{model.section}.{key}", values[0], (*loc, key), found)
+    return {
+        key: _fit(model.model_fields[key].annotation, values, (*loc, key), found)
+        for key, values in said.items()
+    }
 
 
-def _block(model: type[Section], block: dict[str, Any], loc: Loc, found: Translation) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for written, value in _entries(model.section, block, loc, found):
-        lower = written.rsplit(".", 1)[-1].lower()
-        key = SPELLINGS.get(model.section, {}).get(lower, lower)
-        place = (*loc, key)
-        if key in fields and fields[key] != value:
-            others = f"'{found.spelling[place]}' and '{written}'"
-            found.problems.append(
-                Problem(place, f"{others} are the same key with different values; keep one")
-            )
+def _imports(named: list[_Source], loc: Loc, found: Translation) -> Iterator[_Source]:
+    """The further file that a block names, if it is there; that it is missing is told by the field."""
+    for source in named[:1]:
+        file = resolve(source.value, source.place.file.parent) if isinstance(source.value, str) else None
+        if file is None or not file.is_file():
+            return
+        try:
+            yield _Source(read_json(file), Place(file, ""), imported=True)
+        except InputError as error:
+            found.problems.append(Finding(loc, Place(file, error.key or ""), error.message))
+
+
+def _collect(
+    model: type[Section], source: _Source, loc: Loc, said: dict[str, list[_Source]], found: Translation
+) -> None:
+    """Sort the keys of one source by the field that they are about."""
+    for written, value in _entries(model.section, source, loc, found):
+        above, _, last = written.rpartition(".")
+        lower = last.lower()
+        if target := MOVED.get(model.section, {}).get(lower):
+            place = source.place.at(above) if above else source.place
+            said.setdefault(target, []).append(_Source({last: value}, place, source.imported, moved=True))
             continue
-        found.spelling[place] = written
-        if _is_field(model, key, value, place, found):
-            fields[key] = value
-    return {key: _fit(model.model_fields[key].annotation, fields[key], (*loc, key), found) for key in fields}
+        key = SPELLINGS.get(model.section, {}).get(lower, lower)
+        entry = _Source(value, source.place.at(written), source.imported)
+        if _is_field(model, key, entry, (*loc, key), found):
+            said.setdefault(key, []).append(entry)
 
 
-def _entries(section: str, block: dict[str, Any], loc: Loc, found: Translation) -> Iterator[tuple[str, Any]]:
+def _entries(section: str, source: _Source, loc: Loc, found: Translation) -> Iterator[tuple[str, Any]]:
     """Keys and values of a block without comments, with the content of hoisted blocks in their place."""
-    for key in getattr(block, "repeated", ()):
-        found.problems.append(Problem((*loc, key), "given twice with different values; keep one"))
-    for key, value in block.items():
+    for key in getattr(source.value, "repeated", ()):
+        text = "given twice with different values; keep one"
+        found.problems.append(Finding((*loc, key), source.place.at(key), text))
+    for key, value in source.value.items():
         if key.startswith("_"):
             continue
         if key.lower() in HOISTED.get(section, ()) and isinstance(value, dict):
-            yield from ((f"{key}.{inner}", content) for inner, content in _entries("", value, loc, found))
+            inner = replace(source, value=value, place=source.place.at(key))
+            yield from ((f"{key}.{name}", content) for name, content in _entries("", inner, loc, found))
         else:
             yield key, value
 
 
-def _is_field(model: type[Section], key: str, value: Any, place: Loc, found: Translation) -> bool:
+def _fit(annotation: Any, said: list[_Source], loc: Loc, found: Translation) -> Any:
+    """The value of a field, out of everything that was said about it."""
+    annotation = unwrap(annotation)
+    is_block = isinstance(annotation, type) and issubclass(annotation, Section)
+    if is_block:
+        said = [replace(source, value=annotation.shorthand(source.value)) for source in said]
+    first = said[0]
+    if written := [source.place for source in said if not source.moved]:
+        found.places[loc] = written[0]
+    if is_block and isinstance(first.value, dict):
+        blocks: list[_Source] = []
+        for source in said:
+            if not isinstance(source.value, dict):
+                _compare(first, source, loc, found)
+            elif all(source.value != block.value for block in blocks):
+                blocks.append(source)
+        return _block(annotation, blocks, loc, found)
+    for other in said[1:]:
+        _compare(first, other, loc, found)
+    if get_origin(annotation) is list and first.value is not None:
+        items = first.value if isinstance(first.value, list) else [first.value]
+        inner = get_args(annotation)[0]
+        return [
+            _fit(inner, [_Source(item, first.place.at(i), first.imported)], (*loc, i), found)
+            for i, item in enumerate(items)
+        ]
+    return first.value
+
+
+def _compare(first: _Source, other: _Source, loc: Loc, found: Translation) -> None:
+    """Report a value that is not used because ``first`` says something else."""
+    if first.value == other.value:
+        return
+    if other.imported and not first.imported:
+        text = f"has no effect: {first.place.file.name} gives {first.place.key}"
+        found.notes.append(Finding(loc, other.place, text))
+        return
+    one, two = first.place.key, other.place.key
+    if one.rpartition(".")[0] == two.rpartition(".")[0]:
+        one, two = one.rpartition(".")[2], two.rpartition(".")[2]
+    text = f"'{one}' and '{two}' are the same key with different values; keep one"
+    found.problems.append(Finding(loc, first.place, text))
+
+
+def _is_field(model: type[Section], key: str, entry: _Source, loc: Loc, found: Translation) -> bool:
     """Whether ``key`` goes on to the model; otherwise the reason is in ``found``."""
-    section = model.section
+    section, value = model.section, entry.value
+    if entry.imported and (reason := NOT_IMPORTED.get(section, {}).get(key)):
+        found.notes.append(Finding(loc, entry.place, f"has no effect: {reason}"))
+        return False
     if key in keys_of(model):
-        advice = CHOICES_NOT_AVAILABLE.get(f"{section}.{key}", {})
-        choice = value.strip().lower() if isinstance(value, str) else value
-        if isinstance(choice, (str, bool)) and choice in advice:
-            text = f"{json.dumps(value)} is not available in this version; {advice[choice]}"
-            found.problems.append(Problem(place, text))
         return True
     if reason := NO_EFFECT.get(section, {}).get(key):
-        found.notes.append(Problem(place, f"has no effect: {reason}"))
+        found.notes.append(Finding(loc, entry.place, f"has no effect: {reason}"))
     elif absent := NOT_AVAILABLE.get(section, {}).get(key):
         if not any(type(value) is type(harmless) and value == harmless for harmless in absent.harmless):
-            found.problems.append(Problem(place, f"not available in this version; {absent.advice}"))
+            text = f"not available in this version; {absent.advice}"
+            found.problems.append(Finding(loc, entry.place, text))
     else:
-        found.problems.append(
-            Problem(place, unknown_key(key, [*keys_of(model), *SPELLINGS.get(section, {})]))
-        )
+        known = [*keys_of(model), *SPELLINGS.get(section, {}), *MOVED.get(section, {})]
+        found.problems.append(Finding(loc, entry.place, unknown_key(key, known)))
     return False
+
+
+def _refuse_choice(key: str, entry: _Source, loc: Loc, found: Translation) -> None:
+    """Report a value that asks for something that this version does not have."""
+    advice = CHOICES_NOT_AVAILABLE.get(key, {})
+    choice = entry.value.strip().lower() if isinstance(entry.value, str) else entry.value
+    if isinstance(choice, (str, bool)) and choice in advice:
+        text = f"{json.dumps(entry.value)} is not available in this version; {advice[choice]}"
+        found.problems.append(Finding(loc, entry.place, text))

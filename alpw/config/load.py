@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from alpw.config.keys import JsonObject, translate, unwrap
+from alpw.config.json_file import InputErrors, read_json
+from alpw.config.keys import Translation, translate, unwrap
 from alpw.config.param import Param
 from alpw.config.resource import Resource
 from alpw.config.section import Loc, Problem, Section
-from alpw.errors import InputError
 
 File = TypeVar("File", bound=Section)
 
@@ -38,21 +38,6 @@ MESSAGES: dict[str, str] = {
     "value_error": "{error}",
 }
 """pydantic's kinds of error in the words of an input file"""
-
-
-class InputErrors(InputError):
-    """All errors of one or more input files, one line each.
-
-    Attributes:
-        errors: each error by itself; ``message``, ``file`` and ``key`` are those of the first.
-    """
-
-    def __init__(self, errors: list[InputError]) -> None:
-        self.errors = errors
-        super().__init__(errors[0].message, errors[0].file, errors[0].key)
-
-    def __str__(self) -> str:
-        return "\n".join(map(str, self.errors))
 
 
 def load_param(path: str | Path) -> Param:
@@ -93,16 +78,24 @@ def load_inputs(param: str | Path, resource: str | Path) -> tuple[Param, Resourc
 def inputs_hash(param: Param, resource: Resource | None = None) -> str:
     """SHA-256 (hexadecimal) of what the inputs say, to notice that they changed.
 
-    Spelling, order, comments and written-out defaults of the files do not matter. The content of structure
-    and control files does; of data sets only the path.
+    Spelling, order, comments and written-out defaults of the files do not matter, nor whether a key of the
+    train block stands in a file of its own. The content of structure files, control files and start models
+    does; of data sets only the path.
     """
+    without: dict[str, Any] = {
+        "file": True,
+        "source": True,
+        "notes": True,
+        "train": {"train_input_file": True},
+    }
     said: dict[str, Any] = {
-        name: model.model_dump(mode="json", exclude={"file", "source", "notes"})
+        name: model.model_dump(mode="json", exclude=without)
         for name, model in (("param", param), ("resource", resource))
         if model is not None
     }
     dft = param.dft
     files = [path for entry in param.explore.sys_configs for path in entry.files]
+    files += param.train.init_models
     files += [Path(path) for path in (dft.input, dft.basis_set_file, dft.potential_file, *dft.pseudo) if path]
     said["files"] = {
         str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()
@@ -111,40 +104,29 @@ def inputs_hash(param: Param, resource: Resource | None = None) -> str:
 
 
 def _load(model: type[File], path: Path) -> File:
-    text = _text(path)
-    raw = _parse(text, path)
-    content, translation = translate(model, raw)
-    problems = list(translation.problems)
-    extra = {"file": path.resolve(), "source": json.loads(text)}
+    raw = read_json(path)
+    content, translation = translate(model, raw, path)
+    loaded = validated(model, {**content, "file": path.resolve(), "source": raw}, translation, path)
+    findings = (*translation.notes, *map(translation.locate, loaded.remarks()))
+    return loaded.model_copy(update={"notes": [finding.note(path) for finding in findings]})
+
+
+def validated(model: type[File], content: dict[str, Any], translation: Translation, path: Path) -> File:
+    """The model of a translated file.
+
+    Raises:
+        InputErrors: what the translation and the models found wrong, each with its file and key.
+    """
+    found = list(translation.problems)
     try:
-        loaded = model.model_validate({**content, **extra}, context={"folder": path.resolve().parent})
+        loaded = model.model_validate(content, context={"folder": path.resolve().parent})
     except ValidationError as error:
-        known = {problem.loc for problem in problems}
-        problems += [p for details in error.errors() for p in _problems(model, details) if p.loc not in known]
-    if problems:
-        raise InputErrors([InputError(p.message, path, translation.path(p.loc)) for p in problems])
-    notes = [f"{translation.path(p.loc)}: {p.message}" for p in (*translation.notes, *loaded.remarks())]
-    return loaded.model_copy(update={"notes": notes})
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputErrors([InputError("no such file", path)]) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputErrors([InputError(f"cannot be read: {error}", path)]) from error
-
-
-def _parse(text: str, path: Path) -> JsonObject:
-    try:
-        raw = json.loads(text, object_pairs_hook=JsonObject)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InputErrors([InputError(f"{place}: not valid JSON: {error.msg}", path)]) from error
-    if not isinstance(raw, JsonObject):
-        raise InputErrors([InputError("holds no JSON object {...}", path)])
-    return raw
+        known = {finding.loc for finding in found}
+        problems = [problem for details in error.errors() for problem in _problems(model, details)]
+        found += [translation.locate(problem) for problem in problems if problem.loc not in known]
+    if found:
+        raise InputErrors([finding.error() for finding in found])
+    return loaded
 
 
 def _problems(model: type[Section], details: ErrorDetails) -> list[Problem]:

@@ -28,6 +28,8 @@ from alpw.config.section import (
 )
 from alpw.config.train import Train
 
+DEFAULT_SEED = 2024
+
 DFT_KEYS: dict[str, frozenset[str]] = {
     "xtb": frozenset({"method"}),
     "cp2k": frozenset({"input", "basis_set_file", "potential_file", "gaussian_param", "kspacing"}),
@@ -108,11 +110,32 @@ class Strategy(Section):
         0.5, meaning="quorum: an iteration needs this part of its labels to succeed", ge=0, le=1
     )
 
+    deviation: Annotated[Literal["dpgen", "legacy"], choices("dpgen", "legacy")] = setting(
+        "dpgen",
+        meaning=(
+            "force deviation of an atom over the models: dpgen, the root mean square distance from the mean "
+            "force; legacy, the largest distance"
+        ),
+    )
+    stop_after: int | None = setting(
+        None,
+        meaning="end a trajectory after so many frames in a row above the upper threshold; absent: never",
+        ge=1,
+    )
+    compress: bool = setting(False, meaning="explore with models whose embedding nets are tables")
+    compress_order: Literal[3, 5] = setting(5, meaning="order of the polynomials of these tables")
+    compress_dx: float = setting(0.01, meaning="spacing of these tables in the scaled s", ge=1e-4, le=1)
+
     def problems(self) -> Iterator[Problem]:
         if self.lower_model_devi_f >= self.upper_model_devi_f:
             lower, upper = self.lower_model_devi_f, self.upper_model_devi_f
             text = f"{lower} must be smaller than the upper threshold {upper} (eV/Å)"
             yield Problem(("lower_model_devi_f",), text)
+
+    def remarks(self) -> Iterator[Problem]:
+        for key in ("compress_order", "compress_dx"):
+            if key in self.model_fields_set and not self.compress:
+                yield Problem((key,), "has no effect: compress is not true")
 
 
 class Dft(Section):
@@ -151,7 +174,7 @@ class Param(Section):
         meaning="name of the campaign; absent: the name of the folder that holds the file",
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
     )
-    seed: int = setting(2024, meaning="seed of every random draw", ge=0)
+    seed: int = setting(DEFAULT_SEED, meaning="seed of every random draw", ge=0)
     work_dir: AnyPath = setting(meaning="folder of the calculations; absent: the folder of the file")
     init_data: DataSets = setting([], meaning="training sets: extxyz files, PWdata folders, shell patterns")
     valid_data: DataSets = setting([], meaning="fixed validation sets, as init_data")
@@ -173,7 +196,7 @@ class Param(Section):
             value = {"campaign": folder.name, "work_dir": str(folder), **value}
         value = dict(value)
         train, initial, explore = value.get("train"), value.get("initial"), value.get("explore")
-        seed = value.get("seed", 2024)
+        seed = value.get("seed", DEFAULT_SEED)
         if isinstance(train, dict) and isinstance(seed, int):
             value["train"] = {"seed": seed, **train}
         if (
@@ -191,6 +214,12 @@ class Param(Section):
             )
         if self.initial is not None:
             yield from self.explore.beyond(self.initial.sys_idx, ("initial", "sys_idx"))
+        n, members = len(self.train.init_models), self.strategy.model_num
+        if n not in (0, members):
+            text = (
+                f"has {n} entries; strategy.model_num is {members}, and every member needs a start of its own"
+            )
+            yield Problem(("train", "init_models"), text)
 
     def file_problems(self) -> Iterator[Problem]:
         if self.work_dir.is_file():
@@ -202,6 +231,8 @@ class Param(Section):
                 yield Problem(("train", "atom_type"), text)
 
     def remarks(self) -> Iterator[Problem]:
-        yield from (Problem(("dft", *loc), message) for loc, message in self.dft.remarks())
+        for block in ("train", "strategy", "dft"):
+            for loc, message in getattr(self, block).remarks():
+                yield Problem((block, *loc), message)
         if self.initial is not None and self.init_data:
             yield Problem(("initial",), "has no effect: init_data holds the first data set")

@@ -7,7 +7,7 @@ from typing import Any
 from alpw.config.param import Param
 from alpw.config.resource import Resource
 from alpw.config.section import Section
-from alpw.config.vocabulary import SPELLINGS
+from alpw.config.vocabulary import MOVED, SPELLINGS
 
 FILES: dict[str, type[Param] | type[Resource]] = {"param": Param, "resource": Resource}
 
@@ -18,13 +18,20 @@ def json_schema(file: str = "param") -> dict[str, Any]:
     A schema cannot say that keys are case-insensitive, nor see files; reading the file checks more.
     """
     schema = FILES[file].model_json_schema()
-    models = {model.section: model.__name__ for model in Section.__subclasses__()}
+    names = {model.section: model.__name__ for model in Section.__subclasses__()}
+    blocks = {section: schema.get("$defs", {}).get(name) for section, name in names.items()} | {"": schema}
     for section, spellings in SPELLINGS.items():
-        block = schema.get("$defs", {}).get(models.get(section, ""))
-        if block:
+        if block := blocks.get(section):
             for other, key in spellings.items():
                 block["properties"][other] = block["properties"][key]
             block["required"] = [key for key in block.get("required", []) if key not in spellings.values()]
+    for section, moved in reversed(MOVED.items()):
+        for key, target in moved.items() if file == "param" else ():
+            below = blocks[f"{section}.{target}".strip(".")]["properties"]
+            blocks[section]["properties"][key] = below[key]
+    if file == "param":
+        # The file that train_input_file names may have the rest.
+        del blocks["train"]["required"]
     for block in (schema, *schema.get("$defs", {}).values()):
         block["patternProperties"] = {"^_": {}}
         block["properties"] = {key: _scalar_or_list(value) for key, value in block["properties"].items()}

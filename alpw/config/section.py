@@ -54,6 +54,14 @@ class Section(BaseModel):
     section: ClassVar[str] = ""
     """where the tables of the vocabulary know it"""
 
+    imports: ClassVar[str] = ""
+    """the key whose value is a file with further keys of this block"""
+
+    @classmethod
+    def shorthand(cls, value: Any) -> Any:
+        """The block that a shorter value stands for; anything else as it is."""
+        return value
+
     def problems(self) -> Iterator[Problem]:
         """What the values of this block, each valid by itself, do to each other."""
         return iter(())

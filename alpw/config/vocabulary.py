@@ -1,10 +1,10 @@
 """The vocabulary of AL-PWMLFF (PWact) that ALPW understands, as tables.
 
-Users arrive with the predecessor's input files. Each of its keys is in one of four places: a field of the
-models in this package, another spelling of one (``SPELLINGS``), a key without effect here (``NO_EFFECT``,
-reported as a note), or a feature that this version does not have (``NOT_AVAILABLE`` and
-``CHOICES_NOT_AVAILABLE``, an error). All tables are indexed by section, the dotted path of the block without
-list indices, in lower case.
+Users arrive with the predecessor's input files. Each of its keys is in one of five places: a field of the
+models in this package, another spelling of one (``SPELLINGS``), a field of the block below (``MOVED``), a
+key without effect here (``NO_EFFECT``, reported as a note), or a feature that this version does not have
+(``NOT_AVAILABLE`` and ``CHOICES_NOT_AVAILABLE``, an error). All tables are indexed by section, the dotted
+path of the block without list indices, in lower case.
 """
 
 from __future__ import annotations
@@ -26,18 +26,27 @@ SPELLINGS: dict[str, dict[str, str]] = {
         "lower_model_deiv_f": "lower_model_devi_f",
         "upper_model_deiv_f": "upper_model_devi_f",
     },
+    "train": {"init_model_list": "init_models", "model_load_file": "init_models"},
     "train.descriptor": {
         "rmax": "rcut",
         "rmin": "rcut_smth",
         "m2": "axis_neuron",
         "network_size": "neuron",
+        "activation_function": "activation",
     },
-    "train.fitting_net": {"network_size": "neuron"},
+    "train.descriptor.type_embedding": {"physical_properties": "physical_property"},
+    "train.fitting_net": {"network_size": "neuron", "activation_function": "activation"},
 }
 """section -> {other spelling: field}"""
 
 HOISTED: dict[str, tuple[str, ...]] = {"train": ("model",)}
 """section -> blocks whose content belongs one level up: ``train.model.descriptor`` is ``train.descriptor``"""
+
+MOVED: dict[str, dict[str, str]] = {
+    "": dict.fromkeys(("init_model_list", "use_pre_model"), "train"),
+    "train": dict.fromkeys(("rmax", "rmin", "m2", "max_neigh_num", "type_embedding"), "descriptor"),
+}
+"""section -> {key: the block below that it belongs to}, for keys that users write one block higher up"""
 
 ENSEMBLES: dict[str, str] = {
     "nve": "nve",
@@ -54,12 +63,10 @@ ENSEMBLES: dict[str, str] = {
 
 _INIT_BULK = "it belongs to init_bulk; describe the first data set in 'initial' instead"
 _KEPT = "everything that a campaign makes is kept in its database"
-_KALMAN = "only the LKF and GKF optimizers use it"
 _FEATURE_NETS = "only the NN, LINEAR and NEP models use it"
 _FILES = "models and data live in the database, not in files of that name"
 _ONE_PROCESS = "each model is trained by one process"
 _NO_ATOMIC_ENERGY = "atomic energies are not trained"
-_ALL_NEIGHBOURS = "all neighbours within the cutoff are always counted"
 _DECAY = "the learning rate decays exponentially to stop_lr over the whole training"
 
 NO_EFFECT: dict[str, dict[str, str]] = {
@@ -75,8 +82,6 @@ NO_EFFECT: dict[str, dict[str, str]] = {
     "strategy": {
         "md_type": "there is one LAMMPS coupling",
         "lmps_tolerance": "a trajectory that breaks off always keeps its valid frames",
-        "compress_order": "models are not compressed",
-        "compress_dx": "models are not compressed",
         "kpu_lower": "the committee uses lower_model_devi_f",
         "kpu_upper": "the committee uses upper_model_devi_f",
         "base_kpu_max_images": "the predecessor ignores it too",
@@ -85,8 +90,7 @@ NO_EFFECT: dict[str, dict[str, str]] = {
     },
     "explore.md_jobs": {"mass": "atomic masses are the standard ones"},
     "train": {
-        "max_neigh_num": _ALL_NEIGHBOURS,
-        "recover_train": "an interrupted training is repeated from its seed",
+        "recover_train": "an interrupted training always goes on where it stopped",
         "data_shuffle": "training frames are always shuffled, by the seed",
         "valid_shuffle": "the order of validation frames changes nothing",
         "train_valid_ratio": "validation frames are set by valid_data and strategy.validation_frames",
@@ -119,13 +123,18 @@ NO_EFFECT: dict[str, dict[str, str]] = {
         "forcefield_dir": _FILES,
         "test_dir_name": _FILES,
         "trainsetdir": _FILES,
-        "save_p_matrix": _KALMAN,
+        "save_p_matrix": "the covariance of a Kalman filter is always kept with its model",
+        "type_embedding_net": "the predecessor ignores it too",
         "e_tolerance": "frames are checked when they are read",
         "alive_atomic_energy": _NO_ATOMIC_ENERGY,
     },
     "train.descriptor": {
         "bias": "the embedding nets always have a bias",
     },
+    "train.descriptor.type_embedding": dict.fromkeys(
+        ("network_size", "bias", "resnet_dt", "activation"),
+        "type vectors enter the embedding net as they are, as in the predecessor",
+    ),
     "train.fitting_net": {
         "bias": "the fitting net always has a bias",
     },
@@ -136,22 +145,12 @@ NO_EFFECT: dict[str, dict[str, str]] = {
         "stop_step": _DECAY,
         "decay_step": _DECAY,
         "momentum": "only the predecessor's SGD uses it",
-        "weight_decay": "only the predecessor's SGD uses it",
         "gamma": "only the predecessor's NN models use it",
         "step": "only the predecessor's NN models use it",
         "scheduler": "only the predecessor's NN models use it",
         "scaling_method": _ONE_PROCESS,
-        "kalman_lambda": _KALMAN,
-        "kalman_nue": _KALMAN,
-        "block_size": _KALMAN,
-        "nselect": _KALMAN,
-        "groupsize": _KALMAN,
-        "p0_weight": _KALMAN,
-        "pre_fac_force": _KALMAN,
-        "pre_fac_etot": _KALMAN,
-        "pre_fac_ei": _KALMAN,
-        "pre_fac_virial": _KALMAN,
-        "pre_fac_egroup": _KALMAN,
+        "pre_fac_ei": _NO_ATOMIC_ENERGY,
+        "pre_fac_egroup": _NO_ATOMIC_ENERGY,
         "start_pre_fac_ei": _NO_ATOMIC_ENERGY,
         "end_pre_fac_ei": _NO_ATOMIC_ENERGY,
         "start_pre_fac_egroup": _NO_ATOMIC_ENERGY,
@@ -164,18 +163,14 @@ NO_EFFECT: dict[str, dict[str, str]] = {
 }
 """section -> {key that is accepted: why it changes nothing}"""
 
-_SCRATCH = "each model is trained from scratch in every iteration"
-_ONE_NET = "give 'descriptor', 'fitting_net' and 'optimizer' here"
 _TRAIN_DATA = "give training sets in init_data and validation sets in valid_data"
 _NO_TEMPLATE = "use ensemble, temps, press, nsteps in explore.md_jobs"
 _DP = "the model is 'DP'"
-_ADAM = "the optimizer is 'ADAM' with its learning rate decaying to stop_lr"
+_RATE = "the learning rate of Adam decays to stop_lr, and nothing else is set"
 
 NOT_AVAILABLE: dict[str, dict[str, Absent]] = {
     "": {
-        "init_data_only_pretrain": Absent(_SCRATCH, (False,)),
-        "use_pre_model": Absent(_SCRATCH, (False,)),
-        "init_model_list": Absent(_SCRATCH, ([], None)),
+        "init_data_only_pretrain": Absent("remove it: all labelled frames are trained on", (False,)),
         **{
             key: Absent(_INIT_BULK)
             for key in (
@@ -199,21 +194,15 @@ NOT_AVAILABLE: dict[str, dict[str, Absent]] = {
         },
     },
     "strategy": {
-        "compress": Absent("remove it: models are not compressed", (False,)),
         "direct": Absent("remove it: candidates are chosen by their deviation", (False,)),
     },
     "explore": {"lmps_prefix": Absent(_NO_TEMPLATE), "lmps_in": Absent(_NO_TEMPLATE)},
     "explore.md_jobs": {"lmps_in_idx": Absent(_NO_TEMPLATE)},
     "dft": {"bigmodel_script": Absent("label with dft_style 'xtb' or 'cp2k'")},
     "train": {
-        "train_input_file": Absent(_ONE_NET),
-        "type_embedding": Absent(
-            f"remove it: {_DP} with one embedding net per pair of elements", (False, None)
-        ),
         "feature_type": Absent(f"remove it: {_DP}"),
         "nep_in_file": Absent(f"remove it: {_DP}"),
         "nep_txt_file": Absent(f"remove it: {_DP}"),
-        "model_load_file": Absent(_SCRATCH, (None, "")),
         "raw_files": Absent(_TRAIN_DATA, ([],)),
         "datasets_path": Absent(_TRAIN_DATA, ([],)),
         "train_data": Absent(_TRAIN_DATA, ([],)),
@@ -224,9 +213,6 @@ NOT_AVAILABLE: dict[str, dict[str, Absent]] = {
         "test_feature_path": Absent(_TRAIN_DATA, ([],)),
     },
     "train.descriptor": {
-        "type_embedding": Absent("remove it: there is one embedding net per pair of elements", (False, None)),
-        "resnet_dt": Absent("remove it: embedding nets have no time step", (False,)),
-        "activation": Absent("remove it: the activation is 'tanh'", ("tanh",)),
         **{
             key: Absent(f"remove it: {_DP}")
             for key in (
@@ -241,14 +227,11 @@ NOT_AVAILABLE: dict[str, dict[str, Absent]] = {
             )
         },
     },
-    "train.fitting_net": {"activation": Absent("remove it: the activation is 'tanh'", ("tanh",))},
     "train.optimizer": {
         "train_ei": Absent("remove it: atomic energies are not trained", (False,)),
         "train_egroup": Absent("remove it: group energies are not trained", (False,)),
-        "train_energy": Absent("remove it: energies are always trained", (True,)),
-        "train_force": Absent("remove it: forces are always trained", (True,)),
         **{
-            key: Absent(f"remove it: {_ADAM}", (None,))
+            key: Absent(f"remove it: {_RATE}", (None,))
             for key in ("max_norm", "norm_type", "clip_value", "t_0", "t_mult", "lambda_2", "warm_epochs")
         },
         **{
@@ -259,14 +242,40 @@ NOT_AVAILABLE: dict[str, dict[str, Absent]] = {
 }
 """section -> {key: what to do instead}"""
 
+NOT_IMPORTED: dict[str, dict[str, str]] = {
+    "train": {
+        **dict.fromkeys(
+            (
+                "train_data",
+                "valid_data",
+                "test_data",
+                "datasets_path",
+                "raw_files",
+                "train_feature_path",
+                "valid_feature_path",
+                "test_feature_path",
+            ),
+            "the data of a campaign are init_data and valid_data of param.json",
+        ),
+        "init_models": "the start models of a campaign are init_model_list of param.json",
+        "train_input_file": "a file that is named in param.json names no further one",
+    }
+}
+"""section -> {field that has no effect in a file named by another: why}"""
+
 _USE_DP = "use 'DP'"
-_USE_ADAM = "use 'ADAM'"
+_USE_ADAM = "use 'ADAM', 'ADAMW', 'LKF' or 'GKF'"
+_CONVERT = "convert the data to extxyz or PWdata"
 _USE_CP2K = "use 'cp2k', or 'xtb' for a first look"
 
 CHOICES_NOT_AVAILABLE: dict[str, dict[Any, str]] = {
-    "strategy.uncertainty": {"kpu": "use 'committee'"},
+    "strategy.uncertainty": {"kpu": "use 'committee'; alpw kpu computes it for a model and its trajectories"},
     "train.model_type": dict.fromkeys(("nn", "linear", "nep", "cheby", "gnn"), _USE_DP),
-    "train.optimizer.optimizer": dict.fromkeys(("lkf", "gkf", "sgd", "snes"), _USE_ADAM),
+    "train.optimizer.optimizer": dict.fromkeys(("sgd", "snes"), _USE_ADAM),
+    "train.format": dict.fromkeys(
+        ("movement", "pwmat/movement", "vasp/outcar", "cp2k/md", "cp2k/scf", "deepmd/npy", "deepmd/raw"),
+        _CONVERT,
+    ),
     "dft.dft_style": dict.fromkeys(("vasp", "pwmat", "bigmodel", "skf"), _USE_CP2K),
     "explore.md_jobs.merge_traj": {True: "remove it: all frames of a trajectory are kept together anyway"},
     "explore.md_jobs.boundary": {False: "remove it: all boundaries are periodic"},

@@ -13,11 +13,14 @@ from pydantic_core import PydanticUndefined
 from alpw.config import json_schema, load_inputs
 from alpw.config.explore import Explore, MdJob, SysConfig
 from alpw.config.keys import keys_of
+from alpw.config.model import Descriptor, FittingNet, TypeEmbedding
+from alpw.config.optimizer import Optimizer
 from alpw.config.param import Dft, Initial, Param, Strategy
 from alpw.config.resource import Resource, ResourceBlock
 from alpw.config.section import Section
-from alpw.config.train import Descriptor, FittingNet, Optimizer, Train
-from alpw.config.vocabulary import NO_EFFECT, NOT_AVAILABLE
+from alpw.config.train import Train
+from alpw.config.train_file import TrainFile
+from alpw.config.vocabulary import MOVED, NO_EFFECT, NOT_AVAILABLE, NOT_IMPORTED, SPELLINGS
 from alpw.structures.sanity import lowest_distance_fraction
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +29,7 @@ SECTIONS: dict[str, type[Section]] = {
     "initial": Initial,
     "train": Train,
     "train.descriptor": Descriptor,
+    "train.descriptor.type_embedding": TypeEmbedding,
     "train.fitting_net": FittingNet,
     "train.optimizer": Optimizer,
     "strategy": Strategy,
@@ -71,7 +75,8 @@ def test_the_documented_keys_are_the_keys_with_their_units_and_defaults(title: s
 
 
 @pytest.mark.parametrize(
-    ("title", "tables"), [("Without effect", NO_EFFECT), ("Not available", NOT_AVAILABLE)]
+    ("title", "tables"),
+    [("Without effect", NO_EFFECT), ("Without effect", NOT_IMPORTED), ("Not available", NOT_AVAILABLE)],
 )
 def test_every_key_of_the_predecessor_that_differs_is_documented(
     title: str, tables: dict[str, dict[str, object]]
@@ -79,6 +84,20 @@ def test_every_key_of_the_predecessor_that_differs_is_documented(
     text = section_text(title)
     missing = {key for table in tables.values() for key in table if f"`{key}`" not in text}
     assert missing == set()
+
+
+def test_every_other_place_and_spelling_of_a_key_is_documented() -> None:
+    text = (ROOT / "docs/inputs.md").read_text(encoding="utf-8").lower()
+    others = {key for tables in (MOVED, SPELLINGS) for table in tables.values() for key in table}
+    missing = {key for key in others - {"physical_properties"} if key not in text}
+    assert missing == set()
+
+
+def test_the_data_keys_of_a_train_json_are_documented() -> None:
+    text = section_text("A training by itself")
+    assert {
+        key for key in keys_of(TrainFile) if key not in keys_of(Train) and f"`{key}`" not in text
+    } == set()
 
 
 @pytest.mark.parametrize("name", ["silicon", "silicon_cp2k"])
@@ -111,5 +130,6 @@ def test_the_schema_has_every_key_and_no_field_of_our_own(file: str) -> None:
         key for block in blocks.values() for key in block["properties"]
     }
     if file == "param":
-        assert "rmax" in blocks["Descriptor"]["properties"]
+        assert "rmax" in blocks["Descriptor"]["properties"] and "rmax" in blocks["Train"]["properties"]
+        assert "init_model_list" in blocks["Param"]["properties"]
         assert blocks["MdJob"]["properties"]["temps"]["anyOf"][1]["type"] == "number"

@@ -10,11 +10,13 @@ import pytest
 from alpw.config import Param
 from alpw.config.explore import Explore, MdJob
 from alpw.config.keys import keys_of
+from alpw.config.model import Descriptor, FittingNet, TypeEmbedding
+from alpw.config.optimizer import Optimizer
 from alpw.config.param import Dft, Strategy
 from alpw.config.resource import Resource, ResourceBlock
 from alpw.config.section import Section
-from alpw.config.train import Descriptor, FittingNet, Optimizer, Train
-from alpw.config.vocabulary import HOISTED, NO_EFFECT, NOT_AVAILABLE, SPELLINGS
+from alpw.config.train import Train
+from alpw.config.vocabulary import HOISTED, MOVED, NO_EFFECT, NOT_AVAILABLE, SPELLINGS
 from alpw.errors import InputError
 
 Content = dict[str, Any]
@@ -53,6 +55,7 @@ PREDECESSOR = {
     Descriptor: (
         "rmax rmin m2 network_size type_embedding bias resnet_dt activation cutoff n_max basis_size l_max"
     ),
+    TypeEmbedding: ("physical_property network_size bias resnet_dt activation"),
     FittingNet: ("network_size bias resnet_dt activation"),
     Optimizer: (
         "optimizer epochs batch_size print_freq max_norm norm_type clip_value t_0 t_mult lambda_2 "
@@ -75,7 +78,7 @@ PREDECESSOR = {
 def test_every_key_of_the_predecessor_is_known(model: type[Section]) -> None:
     places = [
         keys_of(model),
-        *(table.get(model.section, ()) for table in (SPELLINGS, NO_EFFECT, NOT_AVAILABLE, HOISTED)),
+        *(table.get(model.section, ()) for table in (SPELLINGS, MOVED, NO_EFFECT, NOT_AVAILABLE, HOISTED)),
     ]
     known = {key for place in places for key in place}
     assert set(PREDECESSOR[model].split()) - known == set()
@@ -84,7 +87,8 @@ def test_every_key_of_the_predecessor_is_known(model: type[Section]) -> None:
 def test_no_key_is_in_two_tables() -> None:
     for model in PREDECESSOR:
         tables = [
-            set(table.get(model.section, ())) for table in (SPELLINGS, NO_EFFECT, NOT_AVAILABLE, HOISTED)
+            set(table.get(model.section, ()))
+            for table in (SPELLINGS, MOVED, NO_EFFECT, NOT_AVAILABLE, HOISTED)
         ]
         keys = [key for table in (set(keys_of(model)), *tables) for key in table]
         assert len(keys) == len(set(keys)), model
@@ -95,18 +99,21 @@ def test_si_pwmat_says_what_this_version_lacks_and_nothing_else(si_pwmat: Conten
         read(si_pwmat)
     found = [line.split(".json: ")[1] for line in str(raised.value).splitlines()]
     assert found == [
-        "train.optimizer.optimizer: \"LKF\" is not available in this version; use 'ADAM'",
         "dft.dft_style: \"pwmat\" is not available in this version; use 'cp2k', or 'xtb' for a first look",
     ]
 
 
-def test_si_pwmat_with_another_optimizer_and_code_has_its_numbers(si_pwmat: Content, read: Read) -> None:
-    si_pwmat["train"]["optimizer"]["optimizer"] = "adam"
+def test_si_pwmat_with_another_code_has_its_numbers(si_pwmat: Content, read: Read) -> None:
     si_pwmat["dft"]["dft_style"] = "CP2K"
     param = read(si_pwmat)
     # The predecessor loses these three to its lower-casing and trains with 6.0, 0.5 and 16.
     assert (param.train.descriptor.rcut, param.train.descriptor.rcut_smth) == (6.5, 0.6)
     assert param.train.descriptor.axis_neuron == 12
+    assert param.train.descriptor.max_neigh_num == 100
+    optimizer = param.train.optimizer
+    assert (optimizer.optimizer, optimizer.epochs, optimizer.batch_size) == ("LKF", 30, 4)
+    assert (optimizer.kalman_lambda, optimizer.kalman_nue, optimizer.block_size) == (0.98, 0.9987, 5120)
+    assert (optimizer.pre_fac_force, optimizer.pre_fac_etot, optimizer.train_virial) == (2, 1, False)
     assert param.train.atom_type == ["Si"] and param.train.fitting_net.neuron == [50, 50, 50]
     assert (param.strategy.lower_model_devi_f, param.strategy.upper_model_devi_f) == (0.05, 0.2)
     first = param.explore.md_jobs[0][0]
@@ -119,15 +126,24 @@ def test_si_pwmat_with_another_optimizer_and_code_has_its_numbers(si_pwmat: Cont
     ]
 
 
-def test_si_pwmat_reports_every_key_without_effect(si_pwmat: Content, read: Read) -> None:
-    si_pwmat["train"]["optimizer"]["optimizer"] = "ADAM"
+@pytest.mark.parametrize(
+    ("optimizer", "unused"),
+    [
+        ("LKF", []),
+        ("GKF", ["block_size"]),
+        ("ADAM", ["block_size", "kalman_lambda", "kalman_nue", "pre_fac_force", "pre_fac_etot"]),
+    ],
+)
+def test_si_pwmat_reports_every_key_without_effect(
+    si_pwmat: Content, read: Read, optimizer: str, unused: list[str]
+) -> None:
+    si_pwmat["train"]["optimizer"]["optimizer"] = optimizer
     si_pwmat["dft"]["dft_style"] = "cp2k"
     notes = read(si_pwmat).notes
     keys = [note.split(": has no effect: ")[0] for note in notes]
     assert sorted(keys) == sorted(
-        ["record_file", "reserve_work", "train.max_neigh_num"]
-        + [f"train.optimizer.{key}" for key in ("print_freq", "block_size", "kalman_lambda", "kalman_nue")]
-        + ["train.optimizer.pre_fac_force", "train.optimizer.pre_fac_etot"]
+        ["record_file", "reserve_work"]
+        + [f"train.optimizer.{key}" for key in ("print_freq", *unused)]
         + ["strategy.md_type", "strategy.Compress_order", "strategy.Compress_dx"]
         + ["dft.flag_symm", "dft.pseudo"]
     )
@@ -135,7 +151,6 @@ def test_si_pwmat_reports_every_key_without_effect(si_pwmat: Content, read: Read
 
 def test_si_vasp_with_fewer_caps_than_structures_is_an_error(si_pwmat: Content, read: Read) -> None:
     # The predecessor ships this mistake in its si_vasp example and raises an IndexError hours later.
-    si_pwmat["train"]["optimizer"]["optimizer"] = "ADAM"
     si_pwmat["dft"] = {"dft_style": "xtb"}
     si_pwmat["explore"]["md_jobs"][0][0].update(sys_idx=[1, 2, 3, 4], select_sys=[50, 50])
     with pytest.raises(
@@ -149,7 +164,6 @@ def test_auag_says_what_this_version_lacks(auag: Content, read: Read) -> None:
         read(auag)
     text = str(raised.value)
     for key in (
-        "use_pre_model",
         "train.model_type",
         "explore.lmps_in",
         "explore.md_jobs[0][0].lmps_in_idx",
@@ -163,10 +177,8 @@ def test_auag_says_what_this_version_lacks(auag: Content, read: Read) -> None:
     ("block", "key", "value"),
     [
         ("strategy", "uncertainty", "kpu"),
-        ("strategy", "compress", True),
         ("strategy", "direct", True),
-        ("train", "train_input_file", "train.json"),
-        ("train", "type_embedding", True),
+        ("train", "train_data", ["train.xyz"]),
         ("train", "model_type", "LINEAR"),
         ("dft", "dft_style", "bigmodel"),
         ("dft", "dft_style", "VASP"),
@@ -183,7 +195,8 @@ def test_absent_features_are_errors_never_silent(
 
 def test_asking_for_the_absence_of_a_feature_is_silent(silicon: Content, read: Read) -> None:
     silicon["strategy"].update(compress=False, direct=False)
-    silicon["use_pre_model"] = False
+    silicon["init_data_only_pretrain"] = False
+    silicon["train"].update(model_load_file="", type_embedding=False, test_data=[])
     silicon["explore"]["md_jobs"][0][0].update(merge_traj=False, boundary=True)
     assert read(silicon).notes == []
 

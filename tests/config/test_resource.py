@@ -40,7 +40,7 @@ def test_the_predecessors_block_keeps_its_values(tmp_path: Path) -> None:
     assert resource.dft.module_list == ["cuda/11.6"]
     assert resource.dft.group_size == -1
     assert resource.notes == [
-        "DFT.task_run_num: has no effect: the predecessor ignores it too",
+        "dft.task_run_num: has no effect: the predecessor ignores it too",
     ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -57,10 +56,14 @@ def _model_file(context: Context, model: dict[str, Any]) -> Path:
 
 
 def _run(context: Context, plan: dict[str, Any], atoms: Atoms, files: list[Path]) -> str:
+    strategy = context.param.strategy
     task = ExplorationTask(
         atoms=atoms,
         models=tuple(files),
         ensemble=Ensemble(plan["ensemble"]),
+        deviation=strategy.deviation,
+        stop_after=strategy.stop_after,
+        stop_above=strategy.upper_model_devi_f if strategy.stop_after else None,
         temperature=plan["temperature"],
         pressure=plan["pressure"],
         timestep=plan["timestep"],
@@ -78,14 +81,14 @@ def _run(context: Context, plan: dict[str, Any], atoms: Atoms, files: list[Path]
         result = explore(task, directory, command=context.command("lammps", None))
         if result.end is None:
             raise CalculationError("the trajectory has no recorded end", FailureKind.OUTPUT, directory)
-        end = asdict(result.end)
-        outcome = {"end": end["reason"].value, "message": end["message"], "wall_time": end["wall_time"]}
+        end = result.end
+        outcome = {"end": end.reason.value, "message": end.message, "wall_time": end.wall_time}
     except CalculationError as error:
         logger.warning("trajectory %s: %s", plan["key"], error)
         result = read_result(directory)
         outcome = {"end": "error", "message": str(error), "wall_time": 0.0}
     _store(context, plan, directory, result, outcome)
-    return outcome["end"]
+    return str(outcome["end"])
 
 
 def _store(
@@ -103,12 +106,8 @@ def _store(
         "temperature": result.temperatures,
         "potential_energy": result.potential_energies,
         "pressure": result.pressures,
-        "max_force_deviation": deviations["max_f"],
-        "mean_force_deviation": deviations["mean_f"],
-        "min_force_deviation": deviations["min_f"],
-        "energy_deviation": deviations["energy"],
-        "worst_atom": deviations["worst_atom"],
+        **{trajectories.DEVIATION_SERIES[name]: values for name, values in deviations.items()},
     }
-    record = {**plan, **outcome, "directory": str(directory)}
+    record = {**plan, **outcome, "deviation": result.deviation, "directory": str(directory)}
     key = record.pop("key")
     trajectories.store(context.db, context.campaign, context.index, key, result.frames(), series, record)

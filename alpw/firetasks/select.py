@@ -88,14 +88,11 @@ class _Pool:
             "step": int(trajectories.series(run, "step")[index]),
             "temperature": run["temperature"],
             "pressure": run["pressure"],
+            "deviation": trajectories.deviation(run),
             "uncertainty": {
                 name: float(trajectories.series(run, name)[index])
-                for name in (
-                    "max_force_deviation",
-                    "mean_force_deviation",
-                    "min_force_deviation",
-                    "energy_deviation",
-                )
+                for name in trajectories.DEVIATION_SERIES.values()
+                if name in run["series"] and name != "worst_atom"
             },
         }
         key = f"{self.context.index:04d}/{run['key']}/{index}"
@@ -119,5 +116,5 @@ def _record(
         left_out=left_out,
         ends=dict(Counter(run["end"] for run in runs)),
         thresholds={"lower": strategy.lower_model_devi_f, "upper": strategy.upper_model_devi_f},
-        definition="max over atoms of the standard deviation over committee members (DP-GEN)",
+        definition=f"max over atoms, {strategy.deviation}",
     )

@@ -20,17 +20,20 @@ FORMAT, VERSION = "alpw-deep-potential", 2
 UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, KeyError, BadZipFile, pickle.UnpicklingError)
 
 
-def pack(config: dict[str, Any], state: dict[str, torch.Tensor]) -> bytes:
-    """Serialise a model's settings and tensors."""
+def pack(
+    config: dict[str, Any], state: dict[str, torch.Tensor], tables: dict[str, Any] | None = None
+) -> bytes:
+    """Serialise a model's settings and tensors, and how its embedding nets are tabulated if they are."""
+    content = {"format": FORMAT, "version": VERSION, "config": config, "state": state, "tables": tables}
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "version": VERSION, "config": config, "state": state}, buffer)
+    torch.save(content, buffer)
     return buffer.getvalue()
 
 
 def unpack(
     data: bytes, device: torch.device | str | None = None, file: str | Path | None = None
-) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The settings and tensors in ``data``.
+) -> tuple[dict[str, Any], dict[str, torch.Tensor], dict[str, Any] | None]:
+    """The settings and tensors in ``data``, and how the embedding nets are tabulated if they are.
 
     Raises:
         InputError: truncated or foreign data, or another format version; names ``file``.
@@ -45,7 +48,7 @@ def unpack(
     found = content.get("version")
     if found != VERSION:
         raise InputError(f"model format {found!r}; this code reads {VERSION}", file=file, key="version")
-    return content["config"], content["state"]
+    return content["config"], content["state"], content.get("tables")
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:

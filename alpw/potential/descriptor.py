@@ -22,17 +22,22 @@ is no part of the model: N_c is only a scale.
 
 from __future__ import annotations
 
+import copy
+from functools import partial
+
 import torch
 from torch import Tensor, nn
+from torch.func import jvp
 
 from alpw.potential.config import ACTIVATIONS, DeepPotentialConfig
-from alpw.potential.environment import Environment
+from alpw.potential.environment import Environment, environment_matrix
 from alpw.potential.networks import residual_network
+from alpw.potential.tables import Contraction, EmbeddingTables, TableOptions
 from alpw.potential.type_vectors import TypeVectors, learned_table, physical_table
 
 
 class SmoothDescriptor(nn.Module):
-    """Type vectors, embedding nets and normalisation of the descriptor."""
+    """Type vectors, embedding nets or their `tables`, and normalisation of the descriptor."""
 
     dstd: Tensor
     normaliser: Tensor
@@ -47,7 +52,8 @@ class SmoothDescriptor(nn.Module):
         self.type_vectors = _type_vectors(config, rng)
         vector_width = self.type_vectors.table.shape[1] if self.type_vectors else 0
         n_vectors = 1 if config.type_one_side else 2
-        n_kinds = self.n_types**n_vectors
+        self.n_kinds = n_kinds = self.n_types**n_vectors
+        self.tables: EmbeddingTables | None = None
         self.embeddings = nn.ModuleList(
             residual_network(
                 (1 + n_vectors * vector_width, *config.neuron),
@@ -71,34 +77,79 @@ class SmoothDescriptor(nn.Module):
             environment: how the pairs are ordered.
             scaled: R~ of the pairs, ``(n_pairs, 4)``.
         """
-        # The pairs of an atom go to the first slots of its row in a table (n_atoms, n_slots, .); the slots
-        # left over stay zero. A batched matrix product over slots is faster than a sum over pairs.
-        n_atoms, n_slots = len(environment.types), environment.n_slots
-        order, embedded = self._embed(environment, scaled[:, :1])
-        columns = scaled.new_zeros(n_atoms * n_slots, self.n_columns).index_copy(
-            0, environment.slot[order] if order is not None else environment.slot, embedded
-        )
-        table = scaled.new_zeros(n_atoms * n_slots, 4).index_copy(0, environment.slot, scaled)
-
-        table = table.view(n_atoms, n_slots, 4).transpose(1, 2)
-        moments = torch.bmm(table, columns.view(n_atoms, n_slots, self.n_columns)) / self.normaliser
+        moments = self._moments(environment, scaled) / self.normaliser
         descriptors = torch.bmm(moments.transpose(1, 2), moments[:, :, : self.axis_neuron]).flatten(1)
         if self.type_vectors is None:
             return descriptors
         return torch.cat((descriptors, self.type_vectors.table[environment.types]), dim=1)
 
+    def _moments(self, environment: Environment, scaled: Tensor) -> Tensor:
+        """R~^T G of the atoms, ``(n_atoms, 4, M)``."""
+        # The pairs of an atom go to the first slots of its row in a table (n_atoms, n_slots, .); the slots
+        # left over stay zero. A batched matrix product over slots is faster than a sum over pairs.
+        n_atoms, n_slots = len(environment.types), environment.n_slots
+        table = scaled.new_zeros(n_atoms * n_slots, 4).index_copy(0, environment.slot, scaled)
+        if self.tables is not None:
+            columns, slopes = self._look_up(self.tables, environment, table.detach()[:, 0])
+            shape = n_atoms, n_slots, -1
+            moments: Tensor = Contraction.apply(table.view(shape), columns.view(shape), slopes.view(shape))
+            return moments
+        order, embedded = self._embed(environment, scaled[:, :1])
+        columns = scaled.new_zeros(n_atoms * n_slots, self.n_columns).index_copy(
+            0, environment.slot[order] if order is not None else environment.slot, embedded
+        )
+        table = table.view(n_atoms, n_slots, 4).transpose(1, 2)
+        return torch.bmm(table, columns.view(n_atoms, n_slots, self.n_columns))
+
+    def tabulate(self, options: TableOptions) -> None:
+        """Take G from tables from now on; the networks stay, for the pairs closer than the tables reach."""
+        precise = copy.deepcopy(self).double()
+        at_shortest = torch.tensor([[options.shortest, 0.0, 0.0]], dtype=torch.float64)
+        s = environment_matrix(at_shortest, self.rcut_smth, self.rcut)[0][0, 0]
+        embeddings = [partial(precise.embed_kind, kind) for kind in range(self.n_kinds)]
+        self.tables = EmbeddingTables(embeddings, float(s / self.dstd[:, 0].min()), options, like=self.dstd)
+
+    def embed_kind(self, kind: int, s: Tensor) -> Tensor:
+        """G ``(n, M)`` of pairs of one kind at s~ ``(n, 1)``, by its network."""
+        if self.type_vectors is None:
+            embedded: Tensor = self.embeddings[kind](s)
+            return embedded
+        return self._embed_vectors(torch.full((len(s),), kind, device=s.device), s)
+
+    def _embed_vectors(self, kind: Tensor, s: Tensor) -> Tensor:
+        assert self.type_vectors is not None
+        vectors = [self.type_vectors.table[kind % self.n_types]]
+        if not self.type_one_side:
+            vectors.append(self.type_vectors.table[kind // self.n_types])
+        embedded: Tensor = self.embeddings[0](torch.cat((s, *vectors), dim=1))
+        return embedded
+
     def _embed(self, environment: Environment, s: Tensor) -> tuple[Tensor | None, Tensor]:
         """G of the pairs in some order, ``(n_pairs, M)``; the order is None if it is that of the pairs."""
         if self.type_vectors is not None:
-            vectors = [self.type_vectors.table[environment.kind % self.n_types]]
-            if not self.type_one_side:
-                vectors.append(self.type_vectors.table[environment.kind // self.n_types])
-            return None, self.embeddings[0](torch.cat((s, *vectors), dim=1))
-        if len(self.embeddings) == 1:
+            return None, self._embed_vectors(environment.kind, s)
+        if self.n_kinds == 1:
             return None, self.embeddings[0](s)
         groups = zip(self.embeddings, environment.pairs_of, strict=True)
         embedded = [embedding(s.index_select(0, pairs)) for embedding, pairs in groups]
         return torch.cat(environment.pairs_of), torch.cat(embedded)
+
+    def _look_up(self, tables: EmbeddingTables, environment: Environment, s: Tensor) -> tuple[Tensor, Tensor]:
+        """G and dG/ds~ in slots: by the tables, and by the networks where pairs are too close for them."""
+        kind = None
+        if self.n_kinds > 1:
+            kind = torch.zeros_like(s, dtype=torch.int64).index_copy_(0, environment.slot, environment.kind)
+        columns, slopes = tables(kind, s)
+        if environment.graph.closest >= tables.options.shortest:
+            return columns, slopes
+        beyond = torch.nonzero(s > tables.end).squeeze(1)
+        kinds = torch.zeros_like(beyond) if kind is None else kind[beyond]
+        for index in torch.unique(kinds).tolist():
+            slots = beyond[kinds == index]
+            at = s[slots][:, None]
+            exact = jvp(partial(self.embed_kind, index), (at,), (torch.ones_like(at),))
+            columns[slots], slopes[slots] = exact[0], exact[1]
+        return columns, slopes
 
 
 def _type_vectors(config: DeepPotentialConfig, rng: torch.Generator) -> TypeVectors | None:

@@ -12,7 +12,7 @@ nothing in a step has to ask the device for the size of an array.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,7 +31,8 @@ class Environment:
         kind: which embedding a pair takes, ``(n_pairs,)``: the type of its neighbour, or
             ``type of centre * n_types + type of neighbour``.
         rows: R of each pair in 1/Å, float64, ``(n_pairs, 4)``.
-        derivatives: of R by the pair vector in 1/Å^2, float64, ``(n_pairs, 4, 3)``.
+        radial: what derivatives of R by the pair vector consist of, float64, ``(n_pairs, 3)``; see
+            `environment_matrix`.
         slot: where a pair stands in a table of ``n_atoms * n_slots`` rows, ``(n_pairs,)``.
         n_slots: largest number of neighbours of an atom.
         pairs_of: the pairs of each kind.
@@ -42,7 +43,7 @@ class Environment:
     types: Tensor
     kind: Tensor
     rows: Tensor
-    derivatives: Tensor
+    radial: Tensor
     slot: Tensor
     n_slots: int
     pairs_of: tuple[Tensor, ...]
@@ -51,6 +52,51 @@ class Environment:
     @property
     def n_atoms(self) -> int:
         return self.graph.n_atoms
+
+    @property
+    def derivatives(self) -> Tensor:
+        """Of R by the pair vector in 1/Å^2, ``(n_pairs, 4, 3)``; `pull` contracts them without this array."""
+        vectors = self.graph.vectors[:, None, :]
+        q, slope, bend = self.radial[:, :, None, None].unbind(1)
+        identity = torch.eye(3, dtype=vectors.dtype, device=vectors.device)
+        return torch.cat((slope * vectors, q * identity + bend * vectors.mT * vectors), dim=1)
+
+    def pull(self, gradient: Tensor) -> Tensor:
+        """dE/dr_ij ``(n_pairs, 3)`` from dE/dR ``(n_pairs, 4)``, linearly; both float64."""
+        vectors = self.graph.vectors
+        q, slope, bend = self.radial.split(1, dim=1)
+        by_s, by_direction = gradient.split((1, 3), dim=1)
+        # As a matrix product: sums over rows of three numbers are slow.
+        along = (vectors * by_direction) @ torch.ones(3, 1, dtype=vectors.dtype, device=vectors.device)
+        return torch.addcmul(q * by_direction, torch.addcmul(slope * by_s, bend, along), vectors)
+
+    def pieces(self, n_pairs: int) -> Iterator[tuple[slice, Environment]]:
+        """Consecutive centres with about ``n_pairs`` pairs, so that temporary arrays stay in the cache.
+
+        Yields:
+            The pairs, and an environment with what `DeepPotential.forward` reads of them; its graph
+            stays the whole one.
+        """
+        n_pieces = -(-len(self.graph.i) // n_pairs)
+        if n_pieces < 2:
+            yield slice(None), self
+            return
+        atoms = torch.linspace(0, self.n_atoms, n_pieces + 1).long()
+        pairs = torch.searchsorted(self.graph.i, atoms)
+        pairs_of = [_cut(members, pairs) for members in self.pairs_of]
+        atoms_of = [_cut(members, atoms) for members in self.atoms_of]
+        for piece, (atom, end, first, last) in enumerate(
+            zip(*(bounds.tolist() for bounds in (atoms[:-1], atoms[1:], pairs[:-1], pairs[1:])), strict=True)
+        ):
+            cut = replace(
+                self,
+                types=self.types[atom:end],
+                kind=self.kind[first:last],
+                slot=self.slot[first:last] - atom * self.n_slots,
+                pairs_of=tuple(members[piece] for members in pairs_of),
+                atoms_of=tuple(members[piece] for members in atoms_of),
+            )
+            yield slice(first, last), cut
 
     def neighbor_counts(self, n_types: int) -> Tensor:
         """Number of neighbours of each atom by their type, ``(n_atoms, n_types)``."""
@@ -62,20 +108,17 @@ class Environment:
         return replace(
             self,
             graph=self.graph.to(device),
-            **{
-                name: getattr(self, name).to(device)
-                for name in ("types", "kind", "rows", "derivatives", "slot")
-            },
+            **{name: getattr(self, name).to(device) for name in ("types", "kind", "rows", "radial", "slot")},
             pairs_of=tuple(pairs.to(device) for pairs in self.pairs_of),
             atoms_of=tuple(atoms.to(device) for atoms in self.atoms_of),
         )
 
 
 def environment_matrix(vectors: Tensor, rcut_smth: float, rcut: float) -> tuple[Tensor, Tensor]:
-    """Rows (s, s n) with n = r_ij/r, and their derivatives by r_ij, in closed form:
+    """Rows (s, q r_ij) with q = s/r, and the three numbers per pair that their derivatives need:
 
-        ds/dr_ij      = s' n
-        d(s n)/dr_ij  = s' n n^T + (s/r) (1 - n n^T)
+        ds/dr_ij        = (s'/r) r_ij
+        d(q r_ij)/dr_ij = q 1 + (q'/r) r_ij r_ij^T
 
     Args:
         vectors: from i to j in Å, ``(n_pairs, 3)``.
@@ -83,35 +126,36 @@ def environment_matrix(vectors: Tensor, rcut_smth: float, rcut: float) -> tuple[
         rcut: its end in Å.
 
     Returns:
-        The rows in 1/Å, ``(n_pairs, 4)``, and the derivatives in 1/Å^2, ``(n_pairs, 4, 3)``.
+        The rows in 1/Å, ``(n_pairs, 4)``, and q, s'/r, q'/r in 1/Å^2, 1/Å^3, 1/Å^4, ``(n_pairs, 3)``.
     """
     r = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    n = vectors / r
+    inverse = 1.0 / r
     u = ((r - rcut_smth) / (rcut - rcut_smth)).clamp(0.0, 1.0)
-    s = (u**3 * (u * (15.0 - 6.0 * u) - 10.0) + 1.0) / r
-    slope = -(30.0 * (u * (1.0 - u)) ** 2 / (rcut - rcut_smth) + s) / r
-    radial = (slope * n)[:, None, :]
-    tangential = torch.eye(3, dtype=n.dtype, device=n.device) - n[:, :, None] * n[:, None, :]
-    derivatives = torch.cat((radial, n[:, :, None] * radial + (s / r)[:, :, None] * tangential), dim=1)
-    return torch.cat((s, s * n), dim=1), derivatives
+    s = (u**3 * (u * (15.0 - 6.0 * u) - 10.0) + 1.0) * inverse
+    q = s * inverse
+    slope = -(30.0 / (rcut - rcut_smth) * (u * (1.0 - u)) ** 2 + s) * inverse**2
+    bend = (slope - q * inverse) * inverse
+    return torch.cat((s, q * vectors), dim=1), torch.cat((q, slope, bend), dim=1)
 
 
 def build_environment(
     graph: Graph, types: Tensor, *, n_types: int, type_one_side: bool, rcut_smth: float, rcut: float
 ) -> Environment:
     """The environment of ``graph``, whose atoms have ``types`` (n_atoms,), on the device of both."""
-    rows, derivatives = environment_matrix(graph.vectors, rcut_smth, rcut)
-    kind = types[graph.j] if type_one_side else types[graph.i] * n_types + types[graph.j]
+    rows, radial = environment_matrix(graph.vectors, rcut_smth, rcut)
+    kind = types.index_select(0, graph.j)
+    if not type_one_side:
+        kind = kind + n_types * types.index_select(0, graph.i)
     counts = torch.bincount(graph.i, minlength=graph.n_atoms)
     first = torch.cumsum(counts, 0) - counts
-    rank = torch.arange(len(graph.i), device=graph.i.device) - first[graph.i]
+    rank = torch.arange(len(graph.i), device=graph.i.device) - first.index_select(0, graph.i)
     n_slots = int(counts.max())
     return Environment(
         graph=graph,
         types=types,
         kind=kind,
         rows=rows,
-        derivatives=derivatives,
+        radial=radial,
         slot=graph.i * n_slots + rank,
         n_slots=n_slots,
         pairs_of=_members(kind, n_types if type_one_side else n_types**2),
@@ -123,6 +167,13 @@ def _members(labels: Tensor, n_labels: int) -> tuple[Tensor, ...]:
     if n_labels == 1:
         return (torch.arange(len(labels), device=labels.device),)
     return tuple(torch.nonzero(labels == label).squeeze(1) for label in range(n_labels))
+
+
+def _cut(members: Tensor, bounds: Tensor) -> list[Tensor]:
+    """Ascending indices between consecutive bounds, each counted from its lower bound."""
+    ends = torch.searchsorted(members, bounds).tolist()
+    starts = bounds.tolist()
+    return [members[a:b] - start for a, b, start in zip(ends[:-1], ends[1:], starts[:-1], strict=True)]
 
 
 def join_environments(environments: Sequence[Environment]) -> Environment:
@@ -145,7 +196,7 @@ def join_environments(environments: Sequence[Environment]) -> Environment:
         types=torch.cat([environment.types for environment in environments]),
         kind=torch.cat([environment.kind for environment in environments]),
         rows=torch.cat([environment.rows for environment in environments]),
-        derivatives=torch.cat([environment.derivatives for environment in environments]),
+        radial=torch.cat([environment.radial for environment in environments]),
         slot=torch.cat(slots),
         n_slots=n_slots,
         pairs_of=tuple(torch.cat(members) for members in zip(*pairs, strict=True)),

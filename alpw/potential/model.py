@@ -10,6 +10,7 @@ derivatives in closed form give g, hence forces and virial at once.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,11 @@ from alpw.potential.descriptor import SmoothDescriptor
 from alpw.potential.environment import Environment, build_environment
 from alpw.potential.neighbors import Graph, NeighborList
 from alpw.potential.networks import residual_network
+from alpw.potential.tables import EmbeddingTables, TableOptions
+
+# Arrays of so many pairs and 25 columns in float64 take 3 MB. Measured: with a third of it, the number of
+# calls costs more than the cache saves; the arrays of a hundred thousand pairs take twice the time per pair.
+PAIRS_PER_PIECE = 16000
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,7 @@ class Evaluation(NamedTuple):
 
 
 class DeepPotential(nn.Module):
-    """A Deep Potential in one of its variants: `se_e2_a`, or with type vectors.
+    """A Deep Potential in one of its variants: `se_e2_a`, or with type vectors; either may be compressed.
 
     Args:
         config: the architecture. Weights are drawn from its seed; the normalisation (`descriptor.dstd`,
@@ -90,6 +96,28 @@ class DeepPotential(nn.Module):
         self._type_of = torch.full((len(chemical_symbols),), -1, dtype=torch.int64)
         known = [atomic_numbers[symbol] for symbol in config.elements]
         self._type_of[known] = torch.arange(len(config.elements))
+
+    @property
+    def tables(self) -> EmbeddingTables | None:
+        """What stands in for the embedding nets of a compressed model."""
+        return self.descriptor.tables
+
+    def tabulated(self, options: TableOptions) -> DeepPotential:
+        """A compressed copy; its weights are frozen, since the tables would not follow them.
+
+        `compression.compress` makes one and measures its error.
+        """
+        model = copy.deepcopy(self).requires_grad_(False)
+        model.descriptor.tabulate(options)
+        return model
+
+    def parent(self) -> DeepPotential:
+        """The uncompressed model, with weights that can be trained; itself if it is not compressed."""
+        if self.tables is None:
+            return self
+        model = DeepPotential(self.config).to(self.device)
+        model.load_state_dict(self.state_dict())
+        return model
 
     @property
     def device(self) -> torch.device:
@@ -130,7 +158,11 @@ class DeepPotential(nn.Module):
         return (environment.rows / self._scale(environment)).to(self.descriptor.dstd.dtype)
 
     def _scale(self, environment: Environment) -> Tensor:
-        return self.descriptor.dstd.double()[environment.types[environment.graph.i]]
+        """σ of the centre of each pair; one row for all pairs if there is only one type."""
+        scale = self.descriptor.dstd.double()
+        if len(scale) == 1:
+            return scale
+        return scale.index_select(0, environment.types.index_select(0, environment.graph.i))
 
     def forward(self, environment: Environment, scaled: Tensor) -> Tensor:
         """Atomic energies in eV, float64, ``(n_atoms,)``.
@@ -152,11 +184,13 @@ class DeepPotential(nn.Module):
     def pull(self, environment: Environment, gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Forces ``(n_atoms, 3)`` and virials ``(n_frames, 3, 3)`` from dE/dR~ ``(n_pairs, 4)``, linearly."""
         graph = environment.graph
-        # By the chain rule from R~ to r_ij, dE/dr_ij, (n_pairs, 3).
-        by_row = gradient.double() / self._scale(environment)
-        pulls = torch.bmm(by_row[:, None, :], environment.derivatives).squeeze(1)
+        # By the chain rule from R~ to R to r_ij: dE/dr_ij, (n_pairs, 3).
+        pulls = environment.pull(gradient.double() / self._scale(environment))
         forces = torch.zeros(graph.n_atoms, 3, dtype=torch.float64, device=pulls.device)
-        forces = forces.index_add(0, graph.i, pulls).index_add(0, graph.j, pulls, alpha=-1)
+        # Not with alpha=-1, which takes ten times as long as a sum of negative numbers.
+        forces = forces.index_add(0, graph.i, pulls).index_add(0, graph.j, -pulls)
+        if graph.n_frames == 1:
+            return forces, -(graph.vectors.T @ pulls)[None]
         pair_virials = (-graph.vectors[:, :, None] * pulls[:, None, :]).flatten(1)
         virial = torch.zeros(graph.n_frames, 9, dtype=torch.float64, device=pulls.device)
         return forces, virial.index_add(0, graph.frame[graph.i], pair_virials).view(-1, 3, 3)
@@ -170,7 +204,10 @@ class DeepPotential(nn.Module):
 
         Raises:
             InputError: an unknown element, or a graph whose cutoff is too short for the model.
+            AlpwError: `create_graph` of a compressed model.
         """
+        if create_graph and self.tables is not None:
+            raise AlpwError("a compressed model has no derivatives by its weights; take its parent()")
         environment = self.environment(frames) if isinstance(frames, Graph) else frames
         atomic_energies, gradient = self._energies_and_gradient(environment, create_graph)
         forces, virial = self.pull(environment, gradient)
@@ -179,11 +216,19 @@ class DeepPotential(nn.Module):
         return Evaluation(energy, forces, virial, atomic_energies)
 
     def _energies_and_gradient(self, environment: Environment, create_graph: bool) -> tuple[Tensor, Tensor]:
-        scaled = self.scaled(environment).requires_grad_()
-        with torch.enable_grad():
-            atomic_energies = self(environment, scaled)
-            (gradient,) = torch.autograd.grad(atomic_energies.sum(), scaled, create_graph=create_graph)
-        return (atomic_energies if create_graph else atomic_energies.detach()), gradient
+        scaled = self.scaled(environment)
+        # A processor works fastest on arrays that fit its cache, a GPU on large ones.
+        whole = create_graph or scaled.device.type != "cpu"
+        parts = [(slice(None), environment)] if whole else environment.pieces(PAIRS_PER_PIECE)
+        energies: list[Tensor] = []
+        gradients: list[Tensor] = []
+        for pairs, part in parts:
+            rows = scaled[pairs].requires_grad_()
+            with torch.enable_grad():
+                atomic = self(part, rows)
+                gradients += torch.autograd.grad(atomic.sum(), rows, create_graph=create_graph)
+            energies.append(atomic if create_graph else atomic.detach())
+        return torch.cat(energies), torch.cat(gradients)
 
     def neighbors(self, atoms: Atoms, skin: float = 0.0) -> NeighborList:
         """The pair list of ``atoms`` that `energy_forces_virial` takes, with ``skin`` Å to spare.
@@ -209,15 +254,16 @@ class DeepPotential(nn.Module):
         """
         return self.predict_graph(neighbors.graph(positions, cell))
 
-    def predict_graph(self, graph: Graph) -> Prediction:
-        """`evaluate` for a graph of one frame, as NumPy arrays; several models can share the graph.
+    def predict_graph(self, frame: Graph | Environment) -> Prediction:
+        """`evaluate` for one frame, as NumPy arrays; several models can share its graph or environment.
 
         Raises:
             AlpwError: a result that is not finite, as when two atoms coincide.
         """
-        result = self.evaluate(graph)
+        result = self.evaluate(frame)
         energy, forces, virial, atomic_energies = (tensor.detach().cpu().numpy() for tensor in result)
         if not (np.isfinite(energy).all() and np.isfinite(forces).all()):
+            graph = frame if isinstance(frame, Graph) else frame.graph
             closest = graph.vectors.norm(dim=1).min() if len(graph.i) else float("nan")
             raise AlpwError(f"energy or forces are not finite; the closest atoms are {closest:.3g} Å apart")
         return Prediction(float(energy[0]), forces, virial[0], atomic_energies)
@@ -233,7 +279,8 @@ class DeepPotential(nn.Module):
 
     def to_bytes(self) -> bytes:
         """Settings and weights, for a database; `from_bytes` reads them."""
-        return pack(asdict(self.config), {name: tensor.cpu() for name, tensor in self.state_dict().items()})
+        state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
+        return pack(asdict(self.config), state, None if self.tables is None else asdict(self.tables.options))
 
     @classmethod
     def from_bytes(
@@ -244,10 +291,11 @@ class DeepPotential(nn.Module):
         Raises:
             InputError: truncated or foreign data, or another format version; names ``file``.
         """
-        config, state = unpack(data, device, file)
+        config, state, tables = unpack(data, device, file)
         try:
             model = cls(DeepPotentialConfig(**config))
             model.load_state_dict(state)
+            model = model.tabulated(TableOptions(**tables)) if tables else model
         except (TypeError, RuntimeError) as error:
             raise InputError(f"weights and settings do not fit each other: {error}", file=file) from error
         return model.to(device or "cpu")

@@ -19,7 +19,7 @@ TRAIN, EXPLORE, DFT, LIGHT = CATEGORIES = ("train", "explore", "dft", "light")
 #: Firetask -> (module, category, priority). Later stages go first, so that one iteration ends before the
 #: next of another campaign begins, and bookkeeping never waits.
 TASKS = {
-    "TrainModel": ("train", TRAIN, 1),
+    "TrainModels": ("train", TRAIN, 1),
     "ExploreTrajectories": ("explore", EXPLORE, 2),
     "LabelChunk": ("label", DFT, 3),
     "GenerateStructures": ("generate", LIGHT, 4),
@@ -79,21 +79,32 @@ def preparation_workflow(campaign: str, iteration: int) -> Workflow:
     return _workflow([generate], {}, f"{campaign}.prepare", "prepare")
 
 
-def _training(campaign: str, iteration: int, members: int) -> list[Firework]:
+def _training(campaign: str, iteration: int, members: int, together: bool) -> list[Firework]:
+    """Fireworks that train the committee: one for all members, or one each."""
+    everyone = list(range(members))
     return [
-        firework("TrainModel", f"train member {member}", campaign, iteration, member=member)
-        for member in range(members)
+        firework("TrainModels", f"train {_members(part)}", campaign, iteration, members=part)
+        for part in chunks(everyone, -1 if together else 1)
     ]
 
 
+def _members(part: Sequence[int]) -> str:
+    return f"member {part[0]}" if len(part) == 1 else f"members {part[0]} to {part[-1]}"
+
+
 def iteration_workflow(
-    campaign: str, iteration: int, members: int, trajectories: Sequence[str], group_size: int
+    campaign: str,
+    iteration: int,
+    members: int,
+    trajectories: Sequence[str],
+    group_size: int,
+    together: bool = False,
 ) -> Workflow:
     """Train the committee, explore with it, select; labelling is appended by the selection.
 
     A trajectory that failed must not hold up the others, so the selection accepts fizzled parents.
     """
-    train = _training(campaign, iteration, members)
+    train = _training(campaign, iteration, members, together)
     explore = [
         firework(
             "ExploreTrajectories",
@@ -131,8 +142,8 @@ def labelling_workflow(
     return _workflow([*label, collect], links, f"{campaign}.labelling", "label")
 
 
-def final_workflow(campaign: str, iteration: int, members: int) -> Workflow:
+def final_workflow(campaign: str, iteration: int, members: int, together: bool = False) -> Workflow:
     """Train once more on everything, then write the campaign's results."""
-    train = _training(campaign, iteration, members)
+    train = _training(campaign, iteration, members, together)
     finish = firework("FinishCampaign", "write the results", campaign, iteration)
     return _workflow([*train, finish], {member: [finish] for member in train}, f"{campaign}.final", "final")

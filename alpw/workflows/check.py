@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from alpw.codes.registry import single_point_code
 from alpw.config.param import Param
-from alpw.errors import InputError
+from alpw.errors import AlpwError, InputError
 from alpw.formats.load import load_frames
 
 
 def check_inputs(param: Param) -> None:
-    """Check the label engine against elements and start structures, and read the user's labelled frames.
+    """Check what the files that the inputs name hold: label engine, start structures, data, start models.
 
     Raises:
         InputError: names param.json and the key at fault.
     """
     _check_label_engine(param)
     _check_data(param)
+    _check_models(param)
 
 
 def _check_label_engine(param: Param) -> None:
@@ -43,3 +44,23 @@ def _check_data(param: Param) -> None:
                     param.file,
                     key,
                 )
+
+
+def _check_models(param: Param) -> None:
+    """Build the network, and read the weights that it is to start from."""
+    # Imported late: they bring torch, for which no other command of the command line should wait.
+    from alpw.potential import DeepPotential
+    from alpw.uncertainty.committee import check_committee
+    from alpw.workflows.training import load_start, model_config
+
+    wanted = model_config(param.train, seed=0)
+    try:
+        DeepPotential(wanted)
+    except InputError as error:
+        raise InputError(error.message, param.file, f"train.{error.key}") from error
+    starts = [load_start(file, wanted) for file in param.train.init_models]
+    if len(starts) > 1:
+        try:
+            check_committee(starts)
+        except AlpwError as error:
+            raise InputError(str(error), param.file, "train.init_models") from error

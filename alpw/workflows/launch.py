@@ -244,12 +244,13 @@ def _add_workflow(launchpad: LaunchPad, name: str, iteration: dict[str, Any]) ->
 def _build(name: str, iteration: dict[str, Any]) -> Workflow:
     index = iteration["index"]
     param, resource = inputs_of(iteration["inputs"])
-    members = param.strategy.model_num
+    members, together = param.strategy.model_num, param.train.together
+    keys = [plan["key"] for plan in iteration.get("plan", [])]
     builders: dict[str, Callable[[], Workflow]] = {
         "prepare": lambda: preparation_workflow(name, index),
         "explore": lambda: iteration_workflow(
-            name, index, members, [plan["key"] for plan in iteration["plan"]], resource.explore.group_size
+            name, index, members, keys, resource.explore.group_size, together
         ),
-        "final": lambda: final_workflow(name, index, members),
+        "final": lambda: final_workflow(name, index, members, together),
     }
     return builders[iteration["kind"]]()

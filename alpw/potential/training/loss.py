@@ -76,12 +76,16 @@ class FrameErrors:
     virial: Tensor
     n_atoms: Tensor
 
-    def loss(self, prefactors: Prefactors) -> Tensor:
-        """The loss of the batch, a scalar."""
+    def of_frames(self, prefactors: Prefactors) -> Tensor:
+        """The loss of each frame, ``(n_frames,)``."""
         loss = prefactors.energy * self.energy / self.n_atoms + prefactors.force * self.force
         if prefactors.virial:
             loss = loss + prefactors.virial * torch.nan_to_num(self.virial) / self.n_atoms
-        return loss.mean()
+        return loss
+
+    def loss(self, prefactors: Prefactors) -> Tensor:
+        """The loss of the batch, a scalar."""
+        return self.of_frames(prefactors).mean()
 
 
 def frame_errors(result: Evaluation, batch: Batch) -> FrameErrors:

@@ -1,0 +1,188 @@
+"""Embedding nets as tables: Hermite polynomials in s~, one table for each kind of pair.
+
+Between the nodes x_k = k Δ, with t = (s~ - x_k)/Δ in [0, 1), a function g of s~ is the polynomial that has
+its value and derivatives at both ends,
+
+    g(s~) = Σ_e  h_e0(t) g(x_k+e) + h_e1(t) Δ g'(x_k+e) + h_e2(t) Δ^2 g''(x_k+e)        e = 0, 1
+
+(order 5; order 3 is without the second derivatives). It is continuous with its first two (order 3: one)
+derivatives. A row of the table holds one of g, Δ g', Δ^2 g'' for all columns of the embedding, so that a
+look-up is a weighted sum of neighbouring rows; its derivative sums the same rows with h'(t)/Δ.
+
+Hermite's form has no division by Δ, and needs half the memory of coefficients per interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from alpw.errors import InputError
+
+# Rows: powers of t; columns: the weights of g, Δ g' (, Δ^2 g'') at the left end, then at the right end.
+HERMITE: dict[int, list[list[float]]] = {
+    3: [[1, 0, 0, 0], [0, 1, 0, 0], [-3, -2, 3, -1], [2, 1, -2, 1]],
+    5: [
+        [1, 0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0, 0],
+        [0, 0, 0.5, 0, 0, 0],
+        [-10, -6, -1.5, 10, -4, 0.5],
+        [15, 8, 1.5, -15, 7, -1],
+        [-6, -3, -0.5, 6, -3, 0.5],
+    ],
+}
+
+Embedding = Callable[[Tensor], Tensor]
+"""One kind of pair: s~ ``(n, 1)`` to G ``(n, M)``."""
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How embedding nets are tabulated.
+
+    Attributes:
+        spacing: Δ of the nodes, in units of s~.
+        order: of the polynomials, 5 or 3.
+        shortest: the tables reach to s at this distance in Å; closer pairs are computed by the net itself.
+
+    Raises:
+        InputError: a value that makes no table, naming the key.
+    """
+
+    spacing: float = 0.01
+    order: int = 5
+    shortest: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("spacing", "shortest"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"found {getattr(self, name)!r}; allowed: a positive number", key=name)
+        if self.order not in HERMITE:
+            raise InputError(f"found {self.order!r}; allowed: 5 or 3", key="order")
+
+
+class EmbeddingTables(nn.Module):
+    """The tables of all kinds of pairs, one below the other.
+
+    They are no part of the state of a model: they follow from its weights and `options`.
+
+    Args:
+        embeddings: one for each kind.
+        end: s~ that the tables reach at least.
+        options: spacing and order.
+        like: gives data type and device.
+    """
+
+    rows: Tensor
+    weights: Tensor
+    offsets: Tensor
+
+    def __init__(
+        self, embeddings: Sequence[Embedding], end: float, options: TableOptions, like: Tensor
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.n_intervals = max(1, math.ceil(end / options.spacing))
+        self.rows_per_node = (options.order + 1) // 2
+        # Nodes in float64 also for a float32 model: k Δ has to be exact to have the right G.
+        nodes = torch.arange(self.n_intervals + 1, dtype=torch.float64, device=like.device) * options.spacing
+        tables = [_hermite_rows(embedding, nodes, options) for embedding in embeddings]
+        self.register_buffer("rows", torch.cat(tables).to(like.dtype), persistent=False)
+        hermite = torch.tensor(HERMITE[options.order], dtype=like.dtype, device=like.device)
+        self.register_buffer("weights", hermite, persistent=False)
+        self.register_buffer("offsets", torch.arange(options.order + 1, device=like.device), persistent=False)
+
+    @property
+    def end(self) -> float:
+        """s~ where the tables end."""
+        return self.n_intervals * self.options.spacing
+
+    def forward(self, kind: Tensor | None, s: Tensor) -> tuple[Tensor, Tensor]:
+        """G and dG/ds~, both ``(n, M)``.
+
+        Args:
+            kind: of the pairs, ``(n,)``; None if there is only one.
+            s: s~ of the pairs, ``(n,)``; below zero and beyond `end` the result means nothing.
+        """
+        order, spacing = self.options.order, self.options.spacing
+        # Beyond the end stay there: a finite number can be overwritten, infinity times zero cannot.
+        x = (s / spacing).clamp(max=self.n_intervals)
+        interval = x.long().clamp_(0, self.n_intervals - 1)
+        powers = [torch.ones_like(x), x - interval]
+        for _ in range(order - 1):
+            powers.append(powers[-1] * powers[1])
+        slopes = [torch.zeros_like(x), *(powers[k - 1] * (k / spacing) for k in range(1, order + 1))]
+        if kind is not None:
+            interval += kind * (self.n_intervals + 1)
+        # The rows of both ends of an interval follow each other.
+        rows = interval[:, None] * self.rows_per_node + self.offsets
+        columns, derivatives = (
+            weighted_rows(self.rows, rows, torch.stack(basis).T @ self.weights) for basis in (powers, slopes)
+        )
+        return columns, derivatives
+
+
+def weighted_rows(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """Sum of a few rows of a table, ``Σ_k weights[p, k] table[index[p, k]]``, ``(n, M)``."""
+    if table.device.type == "cpu" and table.dtype == torch.float64:
+        # As a sparse matrix: torch has a fast kernel for float32 only, this one takes 60% of its time.
+        n, k = index.shape
+        ends = np.arange(0, n * k + 1, k, dtype=np.int32)
+        contents = weights.numpy().ravel(), index.to(torch.int32).numpy().ravel(), ends
+        return torch.from_numpy(csr_array(contents, shape=(n, len(table))) @ table.numpy())
+    return nn.functional.embedding_bag(index, table, per_sample_weights=weights, mode="sum")
+
+
+class Contraction(torch.autograd.Function):
+    """Σ_j R~_ij^T G(s~_ij) of every centre, where G and its derivative are known.
+
+    The derivative by R~ is in closed form, so that the look-up itself needs no graph; there is no second one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, columns: Tensor, slopes: Tensor) -> Tensor:
+        """Moments ``(n_atoms, 4, M)``.
+
+        Args:
+            ctx: of autograd.
+            table: R~ in slots, ``(n_atoms, n_slots, 4)``, zero in empty ones.
+            columns: G in slots, ``(n_atoms, n_slots, M)``, finite in empty ones.
+            slopes: dG/ds~ in slots, of the same shape.
+        """
+        ctx.save_for_backward(table, columns, slopes)
+        return torch.bmm(table.transpose(1, 2), columns)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """dE/dR~ in slots from dE/dmoments."""
+        table, columns, slopes = ctx.saved_tensors
+        by_moments = gradient.transpose(1, 2)
+        by_table = torch.bmm(columns, by_moments)
+        # As a matrix product: sums over rows of four numbers are slow.
+        by_table[:, :, :1] += (torch.bmm(slopes, by_moments) * table) @ table.new_ones(4, 1)
+        return by_table, None, None
+
+
+def _hermite_rows(embedding: Embedding, nodes: Tensor, options: TableOptions) -> Tensor:
+    """g, Δ g' and, for order 5, Δ^2 g'' of the nodes ``(n_nodes,)``, ``(n_nodes * rows_per_node, M)``."""
+    x = nodes[:, None]
+    step = torch.full_like(x, options.spacing)
+
+    def slope(at: Tensor) -> Tensor:
+        derivative: Tensor = torch.func.jvp(embedding, (at,), (step,))[1]
+        return derivative
+
+    with torch.no_grad():
+        rows = [embedding(x), slope(x)]
+        if options.order == 5:
+            rows.append(torch.func.jvp(slope, (x,), (step,))[1])
+    return torch.stack(rows, dim=1).flatten(0, 1)

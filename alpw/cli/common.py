@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +60,14 @@ def _complain(text: str) -> None:
 def note(text: str) -> None:
     """A remark on the user's inputs."""
     complaints.print(Text("note: ", style="yellow") + Text(text), soft_wrap=True)
+
+
+class NoteHandler(logging.Handler):
+    """Shows the warnings that the library logs as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one."""
+        note(record.getMessage())
 
 
 def print_json(document: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated, Any
 
@@ -10,10 +11,16 @@ from typer.core import TyperGroup
 
 from alpw import __version__
 from alpw.cli import db
+from alpw.cli.common import NoteHandler
+from alpw.cli.compress import compress
 from alpw.cli.doctor import doctor
+from alpw.cli.exchange import export, import_
+from alpw.cli.kpu import kpu
 from alpw.cli.run import run
 from alpw.cli.status import campaigns, status
 from alpw.cli.template import template
+from alpw.cli.test import test
+from alpw.cli.train import train
 
 
 class CaseInsensitiveGroup(TyperGroup):
@@ -39,6 +46,12 @@ app.command()(status)
 app.command()(campaigns)
 app.command()(doctor)
 app.command()(template)
+app.command()(train)
+app.command()(test)
+app.command()(compress)
+app.command()(export)
+app.command("import")(import_)
+app.command()(kpu)
 app.add_typer(db.app, name="db", cls=CaseInsensitiveGroup)
 
 
@@ -47,6 +60,9 @@ def version_option(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     """Handle options that stand before any command."""
+    library = logging.getLogger("alpw")
+    if not any(isinstance(handler, NoteHandler) for handler in library.handlers):
+        library.addHandler(NoteHandler(logging.WARNING))
     if version:
         typer.echo(f"alpw {__version__}")
         raise typer.Exit

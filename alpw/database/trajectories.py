@@ -18,6 +18,18 @@ from alpw.database.upsert import insert_once
 
 COLLECTION = "trajectories"
 
+DEVIATION_SERIES = {
+    "max_f": "max_force_deviation",
+    "mean_f": "mean_force_deviation",
+    "min_f": "min_force_deviation",
+    "worst_atom": "worst_atom",
+    "energy_deviation": "energy_deviation",
+    "max_v": "max_virial_deviation",
+    "mean_v": "mean_virial_deviation",
+    "min_v": "min_virial_deviation",
+}
+"""What a document calls the columns of a trajectory; forces in eV/Å, energies and virials in eV/atom."""
+
 
 def _pack(frames: list[Atoms]) -> bytes:
     """Positions, cells and species of frames with one composition, as a compressed npz file."""
@@ -51,7 +63,7 @@ def store(
         key: name of the trajectory in the iteration's plan.
         frames: saved frames, all of one composition.
         series: per-frame values by name, each ``(n_frames,)``.
-        record: thermodynamic state, how the run ended, models, wall time.
+        record: thermodynamic state, how the run ended, the definition of the deviation, wall time.
     """
     existing = find(db, campaign, iteration, key)
     if existing:
@@ -92,8 +104,16 @@ def forget_failed(db: Database, campaign: str, iteration: int) -> list[str]:
 
 
 def series(trajectory: dict[str, Any], name: str) -> NDArray[Any]:
-    """A per-frame series of a trajectory document, ``(n_frames,)``."""
+    """A per-frame series of a trajectory document, ``(n_frames,)``; a deviation it does not hold is NaN."""
+    if name in DEVIATION_SERIES.values() and name not in trajectory["series"]:
+        return np.full(trajectory["n_frames"], np.nan)
     return decode(trajectory["series"][name])
+
+
+def deviation(trajectory: dict[str, Any]) -> str:
+    """Definition of a trajectory's force deviation: ``dpgen``, ``legacy`` or ``kpu``."""
+    # Documents from before there was a choice do not say; it was DP-GEN's.
+    return str(trajectory.get("deviation", "dpgen"))
 
 
 def frames(db: Database, trajectory: dict[str, Any]) -> list[Atoms]:

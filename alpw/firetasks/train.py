@@ -91,9 +91,7 @@ def _train(context: Context, members: Sequence[Member]) -> None:
     folder = _folder(context, members)
     if len(members) == 1:
         (member,) = members
-        reports = [
-            train(member.model, frames, valid, options=member.options, directory=folder, resume=True)
-        ]
+        reports = [train(member.model, frames, valid, options=member.options, directory=folder, resume=True)]
     else:
         reports = train_committee(
             [member.model for member in members],

@@ -47,6 +47,8 @@ class DeepPotentialConfig:
         sel: largest number of neighbours of an atom that training accepts, in all or per element; its sum
             N_c divides the descriptor. None takes it from the first training set, and is then no limit:
             N_c is only a scale, and a structure with more neighbours is computed in full.
+        set_davg_zero: no mean is subtracted from the environment matrix. False only in models that
+            DeePMD-kit made: then the `sel` empty slots count, and `sel` is a limit.
         precision: ``float64`` or ``float32``, of the weights and the networks. Distances, the energy
             sum and the force sum are always float64.
         seed: of the initial weights.
@@ -69,6 +71,7 @@ class DeepPotentialConfig:
     tebd_dim: int = 8
     physical_properties: tuple[str, ...] = DEFAULT_PROPERTIES
     sel: int | tuple[int, ...] | None = None
+    set_davg_zero: bool = True
     precision: str = "float64"
     seed: int = 1
 
@@ -93,6 +96,9 @@ class DeepPotentialConfig:
             if self.neuron and 1 <= self.axis_neuron <= self.neuron[-1]
             else "between 1 and the last width of neuron",
             "activation": None if self.activation in ACTIVATIONS else f"one of {', '.join(ACTIVATIONS)}",
+            "set_davg_zero": None
+            if self.set_davg_zero or (self.type_embedding is None and isinstance(self.sel, tuple))
+            else "False only without type vectors and with a sel per element",
             "precision": None if self.precision in PRECISIONS else f"one of {', '.join(PRECISIONS)}",
             "type_embedding": None
             if self.type_embedding in (None, "learned", "physical")

@@ -1,6 +1,6 @@
 """The descriptor of an atom: its neighbours' environment matrices, weighted by networks and contracted.
 
-    R~_ij = R_ij / σ[t_i]                                  no mean is subtracted
+    R~_ij = (R_ij - μ[t_i]) / σ[t_i]                       μ = 0 in models of our own
     G_ij  = Embedding[t_i, t_j](s~_ij)                     one net per kind of pair, or per neighbour
             Embedding(s~_ij, v[t_j], v[t_i])               one net, elements as vectors
     D_i   = (1/N_c^2) (G^T R~) (R~^T G_<)                  G_< is the first ``axis_neuron`` columns
@@ -10,14 +10,15 @@ al., npj Comput. Mater. 10, 94 (2024).)
 
 | symbol | variable |
 | --- | --- |
-| σ | `dstd`, ``(n_types, 4)`` |
+| μ, σ | `davg`, `dstd`, ``(n_types, 4)`` |
 | N_c | `normaliser` |
 | v | `type_vectors` |
 | M, M_< | ``neuron[-1]``, `axis_neuron` |
 
-DeePMD-kit subtracts a mean `davg` too and lets the empty slots of its fixed-size neighbour table carry
--davg/dstd into the sum. Without the mean, an empty slot is exactly zero, so that the size of the table
-is no part of the model: N_c is only a scale.
+DeePMD-kit subtracts a mean by default and lets the empty slots of its fixed-size neighbour table carry
+-μ/σ into the sum. Without the mean, an empty slot is exactly zero, so that the size of the table is no
+part of the model: N_c is only a scale. Imported models keep their mean and their empty slots
+(`environment.fill_slots`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from alpw.potential.type_vectors import TypeVectors, learned_table, physical_tab
 class SmoothDescriptor(nn.Module):
     """Type vectors, embedding nets or their `tables`, and normalisation of the descriptor."""
 
+    davg: Tensor
     dstd: Tensor
     normaliser: Tensor
     sel: Tensor
@@ -67,6 +69,7 @@ class SmoothDescriptor(nn.Module):
         self.width = config.neuron[-1] * config.axis_neuron + vector_width
         capacities = _capacities(config)
         self.register_buffer("sel", capacities)
+        self.register_buffer("davg", torch.zeros(self.n_types, 4, dtype=config.dtype))
         self.register_buffer("dstd", torch.ones(self.n_types, 4, dtype=config.dtype))
         self.register_buffer("normaliser", capacities.sum().to(config.dtype))
 
@@ -88,26 +91,30 @@ class SmoothDescriptor(nn.Module):
         # The pairs of an atom go to the first slots of its row in a table (n_atoms, n_slots, .); the slots
         # left over stay zero. A batched matrix product over slots is faster than a sum over pairs.
         n_atoms, n_slots = len(environment.types), environment.n_slots
-        table = scaled.new_zeros(n_atoms * n_slots, 4).index_copy(0, environment.slot, scaled)
+        slots, by_atom = n_atoms * n_slots, (n_atoms, n_slots, self.n_columns)
+        rows = scaled.new_zeros(slots, 4).index_copy(0, environment.slot, scaled)
+        table = rows.view(n_atoms, n_slots, 4)
         if self.tables is not None:
-            columns, slopes = self._look_up(self.tables, environment, table.detach()[:, 0])
-            shape = n_atoms, n_slots, -1
-            moments: Tensor = Contraction.apply(table.view(shape), columns.view(shape), slopes.view(shape))
+            columns, slopes = self._look_up(self.tables, environment, rows.detach()[:, 0])
+            moments: Tensor = Contraction.apply(table, columns.view(by_atom), slopes.view(by_atom))
             return moments
         order, embedded = self._embed(environment, scaled[:, :1])
-        columns = scaled.new_zeros(n_atoms * n_slots, self.n_columns).index_copy(
+        columns = scaled.new_zeros(slots, self.n_columns).index_copy(
             0, environment.slot[order] if order is not None else environment.slot, embedded
         )
-        table = table.view(n_atoms, n_slots, 4).transpose(1, 2)
-        return torch.bmm(table, columns.view(n_atoms, n_slots, self.n_columns))
+        return torch.bmm(table.transpose(1, 2), columns.view(by_atom))
 
     def tabulate(self, options: TableOptions) -> None:
         """Take G from tables from now on; the networks stay, for the pairs closer than the tables reach."""
         precise = copy.deepcopy(self).double()
         at_shortest = torch.tensor([[options.shortest, 0.0, 0.0]], dtype=torch.float64)
         s = environment_matrix(at_shortest, self.rcut_smth, self.rcut)[0][0, 0]
+        # From s = 0 of the farthest neighbours, which is s~ = 0 unless a mean is subtracted, to the closest.
+        span = [(at - precise.davg[:, 0]) / precise.dstd[:, 0] for at in (0.0, s)]
         embeddings = [partial(precise.embed_kind, kind) for kind in range(self.n_kinds)]
-        self.tables = EmbeddingTables(embeddings, float(s / self.dstd[:, 0].min()), options, like=self.dstd)
+        self.tables = EmbeddingTables(
+            embeddings, (float(span[0].min()), float(span[1].max())), options, like=self.dstd
+        )
 
     def embed_kind(self, kind: int, s: Tensor) -> Tensor:
         """G ``(n, M)`` of pairs of one kind at s~ ``(n, 1)``, by its network."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from alpw.errors import InputError
 from alpw.potential.neighbors import Graph, collate
 
 
@@ -160,6 +161,53 @@ def build_environment(
         n_slots=n_slots,
         pairs_of=_members(kind, n_types if type_one_side else n_types**2),
         atoms_of=_members(types, n_types),
+    )
+
+
+def fill_slots(environment: Environment, sel: Tensor, *, type_one_side: bool) -> Environment:
+    """Add a pair for every empty slot of DeePMD-kit's neighbour table, as far away as the cutoff.
+
+    Such a pair has R = 0 and exerts no force. It counts where a mean is subtracted from R.
+
+    Args:
+        environment: of one or more frames.
+        sel: slots for neighbours of each type, ``(n_types,)``.
+        type_one_side: as for `build_environment`.
+
+    Raises:
+        InputError: an atom with more neighbours than slots.
+    """
+    n_types, n_atoms = len(sel), environment.n_atoms
+    empty = sel - environment.neighbor_counts(n_types)
+    if bool((empty < 0).any()):
+        atom, kind = divmod(int(empty.argmin()), n_types)
+        raise InputError(
+            f"atom {atom} has {int(sel[kind] - empty[atom, kind])} neighbours of type {kind}; this model "
+            f"subtracts a mean (davg) from its descriptor, which ties it to the {int(sel[kind])} that it was "
+            "trained with",
+            key="sel",
+        )
+    graph, device = environment.graph, sel.device
+    slots = torch.arange(n_atoms * n_types, device=device).repeat_interleave(empty.flatten())
+    centre, kind = slots // n_types, slots % n_types
+    if not type_one_side:
+        kind = kind + n_types * environment.types[centre]
+    i, order = torch.cat((graph.i, centre)).sort(stable=True)
+    n_empty, n_slots = len(slots), int(sel.sum())
+    far = graph.vectors.new_tensor([graph.cutoff, 0.0, 0.0]).expand(n_empty, 3)
+    kind = torch.cat((environment.kind, kind))[order]
+    return replace(
+        environment,
+        graph=replace(
+            graph, i=i, j=torch.cat((graph.j, centre))[order], vectors=torch.cat((graph.vectors, far))[order]
+        ),
+        kind=kind,
+        rows=torch.cat((environment.rows, environment.rows.new_zeros(n_empty, 4)))[order],
+        radial=torch.cat((environment.radial, environment.radial.new_zeros(n_empty, 3)))[order],
+        # Every atom has all its slots now.
+        slot=torch.arange(n_atoms * n_slots, device=device),
+        n_slots=n_slots,
+        pairs_of=_members(kind, len(environment.pairs_of)),
     )
 
 

@@ -26,7 +26,7 @@ from alpw.errors import AlpwError, InputError
 from alpw.potential.checkpoint import pack, unpack, write_atomically
 from alpw.potential.config import ACTIVATIONS, DeepPotentialConfig
 from alpw.potential.descriptor import SmoothDescriptor
-from alpw.potential.environment import Environment, build_environment
+from alpw.potential.environment import Environment, build_environment, fill_slots
 from alpw.potential.neighbors import Graph, NeighborList
 from alpw.potential.networks import residual_network
 from alpw.potential.tables import EmbeddingTables, TableOptions
@@ -140,11 +140,12 @@ class DeepPotential(nn.Module):
         """What the networks read of ``graph``, on the model's device; it stays valid when weights change.
 
         Raises:
-            InputError: an unknown element, or a graph whose cutoff is too short for the model.
+            InputError: an unknown element, a graph whose cutoff is too short for the model, or more
+                neighbours than the slots of an imported model.
         """
         if graph.cutoff < self.config.rcut:
             raise InputError(f"the graph ends at {graph.cutoff} Å; the model needs {self.config.rcut} Å")
-        return build_environment(
+        environment = build_environment(
             graph,
             self.types(graph.numbers),
             n_types=len(self.config.elements),
@@ -152,10 +153,16 @@ class DeepPotential(nn.Module):
             rcut_smth=self.config.rcut_smth,
             rcut=self.config.rcut,
         ).to(self.device)
+        if self.config.set_davg_zero:
+            return environment
+        return fill_slots(environment, self.descriptor.sel, type_one_side=self.config.type_one_side)
 
     def scaled(self, environment: Environment) -> Tensor:
-        """R~ = R / σ in the model's precision, ``(n_pairs, 4)``: what `forward` takes."""
-        return (environment.rows / self._scale(environment)).to(self.descriptor.dstd.dtype)
+        """R~ = (R - μ) / σ in the model's precision, ``(n_pairs, 4)``: what `forward` takes."""
+        rows = environment.rows
+        if not self.config.set_davg_zero:
+            rows = rows - self.descriptor.davg.double()[environment.types[environment.graph.i]]
+        return (rows / self._scale(environment)).to(self.descriptor.dstd.dtype)
 
     def _scale(self, environment: Environment) -> Tensor:
         """σ of the centre of each pair; one row for all pairs if there is only one type."""

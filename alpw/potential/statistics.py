@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from alpw.errors import InputError
 from alpw.potential.dataset import Batch
 from alpw.potential.model import DeepPotential
 
@@ -25,6 +26,11 @@ def fit_normalisation(model: DeepPotential, batches: Sequence[Batch]) -> None:
     Without `config.sel`, ``sel`` is DeePMD-kit's automatic choice: 1.1 times the largest number of
     neighbours of each element (of all elements, with type vectors), rounded up to a multiple of four.
     """
+    if not model.config.set_davg_zero:
+        raise InputError(
+            "an imported model with a mean (davg) keeps its statistics; train it with warm_start",
+            key="warm_start",
+        )
     descriptor, n_types = model.descriptor, len(model.config.elements)
     squares = torch.zeros(n_types, 4, dtype=torch.float64, device=model.device)
     n_pairs = torch.zeros(n_types, dtype=torch.float64, device=model.device)

@@ -1,7 +1,7 @@
 """Embedding nets as tables: Hermite polynomials in s~, one table for each kind of pair.
 
-Between the nodes x_k = k Δ, with t = (s~ - x_k)/Δ in [0, 1), a function g of s~ is the polynomial that has
-its value and derivatives at both ends,
+Between the nodes x_k = x_0 + k Δ, with t = (s~ - x_k)/Δ in [0, 1), a function g of s~ is the polynomial that
+has its value and derivatives at both ends,
 
     g(s~) = Σ_e  h_e0(t) g(x_k+e) + h_e1(t) Δ g'(x_k+e) + h_e2(t) Δ^2 g''(x_k+e)        e = 0, 1
 
@@ -76,7 +76,7 @@ class EmbeddingTables(nn.Module):
 
     Args:
         embeddings: one for each kind.
-        end: s~ that the tables reach at least.
+        span: s~ where the tables start, and s~ that they reach at least.
         options: spacing and order.
         like: gives data type and device.
     """
@@ -86,42 +86,45 @@ class EmbeddingTables(nn.Module):
     offsets: Tensor
 
     def __init__(
-        self, embeddings: Sequence[Embedding], end: float, options: TableOptions, like: Tensor
+        self, embeddings: Sequence[Embedding], span: tuple[float, float], options: TableOptions, like: Tensor
     ) -> None:
         super().__init__()
         self.options = options
-        self.n_intervals = max(1, math.ceil(end / options.spacing))
+        self.start, end = span
+        self.n_intervals = max(1, math.ceil((end - self.start) / options.spacing))
         self.rows_per_node = (options.order + 1) // 2
-        # Nodes in float64 also for a float32 model: k Δ has to be exact to have the right G.
-        nodes = torch.arange(self.n_intervals + 1, dtype=torch.float64, device=like.device) * options.spacing
+        # Nodes in float64 also for a float32 model: x_k has to be exact to have the right G.
+        count = torch.arange(self.n_intervals + 1, dtype=torch.float64, device=like.device)
+        nodes = self.start + count * options.spacing
         tables = [_hermite_rows(embedding, nodes, options) for embedding in embeddings]
         self.register_buffer("rows", torch.cat(tables).to(like.dtype), persistent=False)
         hermite = torch.tensor(HERMITE[options.order], dtype=like.dtype, device=like.device)
         self.register_buffer("weights", hermite, persistent=False)
-        self.register_buffer("offsets", torch.arange(options.order + 1, device=like.device), persistent=False)
+        offsets = torch.arange(options.order + 1, dtype=torch.int32, device=like.device)
+        self.register_buffer("offsets", offsets, persistent=False)
 
     @property
     def end(self) -> float:
         """s~ where the tables end."""
-        return self.n_intervals * self.options.spacing
+        return self.start + self.n_intervals * self.options.spacing
 
     def forward(self, kind: Tensor | None, s: Tensor) -> tuple[Tensor, Tensor]:
         """G and dG/ds~, both ``(n, M)``.
 
         Args:
             kind: of the pairs, ``(n,)``; None if there is only one.
-            s: s~ of the pairs, ``(n,)``; below zero and beyond `end` the result means nothing.
+            s: s~ of the pairs, ``(n,)``; before `start` and beyond `end` the result means nothing.
         """
         order, spacing = self.options.order, self.options.spacing
         # Beyond the end stay there: a finite number can be overwritten, infinity times zero cannot.
-        x = (s / spacing).clamp(max=self.n_intervals)
-        interval = x.long().clamp_(0, self.n_intervals - 1)
+        x = ((s - self.start) / spacing).clamp(max=self.n_intervals)
+        interval = x.int().clamp_(0, self.n_intervals - 1)
         powers = [torch.ones_like(x), x - interval]
         for _ in range(order - 1):
             powers.append(powers[-1] * powers[1])
         slopes = [torch.zeros_like(x), *(powers[k - 1] * (k / spacing) for k in range(1, order + 1))]
         if kind is not None:
-            interval += kind * (self.n_intervals + 1)
+            interval += kind.int() * (self.n_intervals + 1)
         # The rows of both ends of an interval follow each other.
         rows = interval[:, None] * self.rows_per_node + self.offsets
         columns, derivatives = (
@@ -131,12 +134,18 @@ class EmbeddingTables(nn.Module):
 
 
 def weighted_rows(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
-    """Sum of a few rows of a table, ``Σ_k weights[p, k] table[index[p, k]]``, ``(n, M)``."""
+    """Sums of a few rows of a table, ``Σ_k weights[p, k] table[index[p, k]]``, ``(n, M)``.
+
+    Args:
+        table: ``(n_rows, M)``.
+        index: of rows, ``(n, k)``, int32.
+        weights: of the rows, ``(n, k)``.
+    """
     if table.device.type == "cpu" and table.dtype == torch.float64:
         # As a sparse matrix: torch has a fast kernel for float32 only, this one takes 60% of its time.
         n, k = index.shape
         ends = np.arange(0, n * k + 1, k, dtype=np.int32)
-        contents = weights.numpy().ravel(), index.to(torch.int32).numpy().ravel(), ends
+        contents = weights.numpy().ravel(), index.numpy().ravel(), ends
         return torch.from_numpy(csr_array(contents, shape=(n, len(table))) @ table.numpy())
     return nn.functional.embedding_bag(index, table, per_sample_weights=weights, mode="sum")
 

@@ -1,10 +1,20 @@
 """Committee disagreement: models that differ only by their initial weights, compared on one structure.
 
-    ε_i = sqrt( <|F_i - <F_i>|^2> )       mean <.> over models, norm over x, y, z
+For the force on each atom there are two definitions, with <.> the mean over M models and |.| the norm over
+x, y, z:
 
-(Zhang et al., Phys. Rev. Materials 3, 023804 (2019); Zhang et al., Comput. Phys. Commun. 253, 107206
-(2020), DP-GEN.) A committee whose members have become the same model reports certainty everywhere, so
-`check_committee` compares their weights.
+    dpgen    ε_i = sqrt( <|F_i - <F_i>|^2> )
+    legacy   ε_i = max over models of |F_i - <F_i>|        dpgen <= legacy <= sqrt(M - 1) dpgen
+
+The first is DP-GEN's (Zhang et al., Phys. Rev. Materials 3, 023804 (2019); Zhang et al., Comput. Phys.
+Commun. 253, 107206 (2020)), the second that of PWMLFF's LAMMPS interface, whose thresholds mean larger
+numbers. Energy and virial have one definition each, that of DeePMD-kit (`calc_model_devi`; Zeng et al., J.
+Chem. Phys. 159, 054801 (2023)): the standard deviation over models, divided by the number of atoms,
+
+    ε_E = std(E) / N        ε_V,ab = std(W_ab) / N
+
+A committee whose members have become the same model reports certainty everywhere, so `check_committee`
+compares their weights.
 """
 
 from __future__ import annotations
@@ -21,12 +31,13 @@ from numpy.typing import ArrayLike, NDArray
 from alpw.errors import AlpwError, InputError
 from alpw.potential.model import DeepPotential
 from alpw.potential.neighbors import Graph
+from alpw.uncertainty.definition import DEFINITIONS, Definition
 
 Floats = NDArray[np.float64]
 
-# Distances are relative to the weights' own size. Independent initial weights are of order 1 apart, and
-# training moves them little; a copy, even after a float32 round trip, is below 1e-6.
-COLLAPSED = 1e-4
+# Independent members stay 1.4 apart. Members that Adam has trained from one start are 0.03 apart, copies 1e-6
+# and less; a Kalman filter moves them 0.4 apart in 4 epochs, and in 16 as far as independent ones.
+COLLAPSED = 0.3
 
 
 @dataclass(frozen=True)
@@ -34,14 +45,23 @@ class Deviation:
     """Disagreement of a committee on one structure.
 
     Attributes:
+        definition: of the force deviation, ``dpgen`` or ``legacy``.
         max_f, mean_f, min_f: over atoms, of the force deviation, in eV/Å.
-        energy: standard deviation of the energy, in eV/atom.
+        worst_atom: the atom of ``max_f``.
+        energy: in eV/atom.
+        max_v, mean_v, min_v: over the nine components of the virial deviation, in eV/atom; the mean is the
+            root mean square, as in DeePMD-kit.
     """
 
+    definition: Definition
     max_f: float
     mean_f: float
     min_f: float
+    worst_atom: int
     energy: float
+    max_v: float
+    mean_v: float
+    min_v: float
 
 
 class CommitteePrediction(NamedTuple):
@@ -57,66 +77,116 @@ class CommitteePrediction(NamedTuple):
     forces: Floats
     virials: Floats
 
-    @property
-    def deviation(self) -> Deviation:
-        return committee_deviation(self.energies, self.forces)
+    def deviation(self, definition: Definition = "dpgen") -> Deviation:
+        """Their disagreement; raises what `committee_deviation` raises."""
+        return committee_deviation(self.energies, self.forces, self.virials, definition)
 
 
-def force_deviation(forces: ArrayLike) -> Floats:
-    """DP-GEN's deviation of each atom: root mean square distance of the models from their mean.
+def force_deviation(forces: ArrayLike, definition: Definition = "dpgen") -> Floats:
+    """Deviation of the force on each atom.
 
     Args:
         forces: ``(n_models, n_atoms, 3)`` in eV/Å.
+        definition: ``dpgen``, the root mean square distance of the models from their mean, or ``legacy``, the
+            distance of the model farthest from it.
 
     Returns:
         ``(n_atoms,)`` in eV/Å.
 
     Raises:
-        InputError: another shape, fewer than two models, no atoms, or forces that are not finite.
+        InputError: another shape, fewer than two models, no atoms, forces that are not finite, or an unknown
+            definition.
     """
-    return np.asarray(np.sqrt((_distances(forces) ** 2).mean(axis=0)), dtype=float)
-
-
-def largest_force_deviation(forces: ArrayLike) -> Floats:
-    """The predecessor's deviation of each atom: distance from the mean of the model farthest from it.
-
-    At least `force_deviation`, and at most sqrt(n_models) times it. Arguments, units and errors are those
-    of `force_deviation`.
-    """
-    return np.asarray(_distances(forces).max(axis=0), dtype=float)
-
-
-def _distances(forces: ArrayLike) -> Floats:
-    """|F - <F>| of each model and atom, ``(n_models, n_atoms)``."""
     array = np.asarray(forces, dtype=float)
     if array.ndim != 3 or array.shape[0] < 2 or array.shape[1] < 1 or array.shape[2] != 3:
         raise InputError(f"forces have shape {array.shape}; allowed: (n_models >= 2, n_atoms >= 1, 3)")
+    _require_finite("forces", array)
+    distances = np.linalg.norm(array - array.mean(axis=0), axis=2)
+    match definition:
+        case "dpgen":
+            return np.asarray(np.sqrt((distances**2).mean(axis=0)), dtype=float)
+        case "legacy":
+            return np.asarray(distances.max(axis=0), dtype=float)
+    raise InputError(f"found {definition!r}; allowed: {', '.join(DEFINITIONS)}", key="deviation")
+
+
+def energy_deviation(energies: ArrayLike, n_atoms: int) -> float:
+    """Standard deviation of the energy over models, per atom, in eV/atom.
+
+    Args:
+        energies: ``(n_models,)`` in eV.
+        n_atoms: of the structure.
+
+    Raises:
+        InputError: another shape, fewer than two models, or energies that are not finite.
+    """
+    array = np.asarray(energies, dtype=float)
+    if array.ndim != 1 or len(array) < 2:
+        raise InputError(f"energies have shape {array.shape}; allowed: (n_models >= 2,)")
+    _require_finite("energies", array)
+    return float(array.std() / n_atoms)
+
+
+def virial_deviation(virials: ArrayLike, n_atoms: int) -> Floats:
+    """Standard deviation of each component of the virial over models, per atom.
+
+    Args:
+        virials: ``(n_models, 3, 3)`` in eV.
+        n_atoms: of the structure.
+
+    Returns:
+        ``(3, 3)`` in eV/atom.
+
+    Raises:
+        InputError: another shape, fewer than two models, or virials that are not finite.
+    """
+    array = np.asarray(virials, dtype=float)
+    if array.ndim != 3 or len(array) < 2 or array.shape[1:] != (3, 3):
+        raise InputError(f"virials have shape {array.shape}; allowed: (n_models >= 2, 3, 3)")
+    _require_finite("virials", array)
+    return np.asarray(array.std(axis=0) / n_atoms, dtype=float)
+
+
+def _require_finite(what: str, array: Floats) -> None:
     if not np.isfinite(array).all():
-        models = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2))).tolist()
-        raise InputError(f"the forces of models {models} are not finite")
-    return np.asarray(np.linalg.norm(array - array.mean(axis=0), axis=2), dtype=float)
+        models = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1)).tolist()
+        raise InputError(f"the {what} of models {models} are not finite")
 
 
-def committee_deviation(energies: ArrayLike, forces: ArrayLike) -> Deviation:
-    """DP-GEN's deviations of one structure.
+def committee_deviation(
+    energies: ArrayLike, forces: ArrayLike, virials: ArrayLike, definition: Definition = "dpgen"
+) -> Deviation:
+    """Disagreement of a committee on one structure.
 
     Args:
         energies: ``(n_models,)`` in eV.
         forces: ``(n_models, n_atoms, 3)`` in eV/Å.
+        virials: ``(n_models, 3, 3)`` in eV.
+        definition: of the force deviation.
 
     Raises:
-        InputError: shapes that do not fit, fewer than two models, or numbers that are not finite.
+        InputError: shapes that do not fit, fewer than two models, numbers that are not finite, or an unknown
+            definition.
     """
-    per_atom = force_deviation(forces)
-    energy = np.asarray(energies, dtype=float)
+    per_atom = force_deviation(forces, definition)
     n_models, n_atoms = np.shape(forces)[:2]
-    if energy.shape != (n_models,) or not np.isfinite(energy).all():
-        raise InputError(f"found energies {energy.tolist()}; allowed: {n_models} finite numbers")
+    found = {np.shape(energies)[:1], np.shape(virials)[:1]}
+    if found != {(n_models,)}:
+        raise InputError(
+            f"found energies {np.shape(energies)} and virials {np.shape(virials)}; "
+            f"allowed: {n_models}, as many as forces"
+        )
+    components = virial_deviation(virials, n_atoms)
     return Deviation(
+        definition=definition,
         max_f=float(per_atom.max()),
         mean_f=float(per_atom.mean()),
         min_f=float(per_atom.min()),
-        energy=float(energy.std() / n_atoms),
+        worst_atom=int(per_atom.argmax()),
+        energy=energy_deviation(energies, n_atoms),
+        max_v=float(components.max()),
+        mean_v=float(np.sqrt((components**2).mean())),
+        min_v=float(components.min()),
     )
 
 
@@ -145,9 +215,12 @@ def predict_committee(models: Sequence[DeepPotential], structure: Atoms | Graph)
 
 
 def weight_distances(models: Sequence[DeepPotential]) -> Floats:
-    """Distance of each pair of models in weight space, relative to the size of the weights.
+    """Distance of each pair of models in the space of their weight matrices, relative to their size.
 
         d_ab = |w_a - w_b| / sqrt( (|w_a|^2 + |w_b|^2) / 2 )
+
+    Biases and time steps do not count: they share a mean, which in models that keep the energy of the atoms
+    in the last bias is all that would be seen.
 
     Returns:
         ``(n_models, n_models)``; 0 for identical weights, about sqrt(2) for independent ones of zero mean.
@@ -156,7 +229,10 @@ def weight_distances(models: Sequence[DeepPotential]) -> Floats:
         InputError: models whose weights differ in number.
     """
     weights = [
-        torch.nn.utils.parameters_to_vector(model.parameters()).detach().cpu().double() for model in models
+        torch.cat(
+            [matrix.detach().cpu().double().flatten() for matrix in model.parameters() if matrix.ndim > 1]
+        )
+        for model in models
     ]
     if len({len(vector) for vector in weights}) > 1:
         raise InputError(
@@ -168,12 +244,16 @@ def weight_distances(models: Sequence[DeepPotential]) -> Floats:
     return (differences / ((squares[:, None] + squares) / 2).sqrt()).numpy()
 
 
-def check_committee(models: Sequence[DeepPotential]) -> None:
+def check_committee(models: Sequence[DeepPotential], names: Sequence[str] | None = None) -> None:
     """Make sure that the members are different models.
+
+    Args:
+        models: the members.
+        names: what an error calls them, such as their files; their indices if None.
 
     Raises:
         InputError: fewer than two members, or members of different architecture or elements.
-        AlpwError: members with the same weights, whose agreement would mean nothing.
+        AlpwError: members so alike, as after training from one start, that their agreement means nothing.
     """
     if len(models) < 2:
         raise InputError(f"a committee needs two members or more, found {len(models)}")
@@ -182,9 +262,14 @@ def check_committee(models: Sequence[DeepPotential]) -> None:
             f"the members know different elements: {[model.config.elements for model in models]}"
         )
     distances = weight_distances(models)
-    same = [(int(a), int(b)) for a, b in np.argwhere(np.triu(distances < COLLAPSED, k=1))]
-    if same:
+    labels = [str(index) for index in range(len(models))] if names is None else names
+    alike = [
+        f"{labels[a]} and {labels[b]} ({distances[a, b]:.2g})"
+        for a, b in np.argwhere(np.triu(distances < COLLAPSED, k=1))
+    ]
+    if alike:
         raise AlpwError(
-            f"the committee has collapsed: members {same} have the same weights, and their agreement says "
-            "nothing about the error. Train them from different seeds"
+            f"the committee has collapsed: members {', '.join(alike)} are less than {COLLAPSED} apart, "
+            "independent ones 1.4; their agreement says nothing about the error. Train them from different "
+            "seeds"
         )

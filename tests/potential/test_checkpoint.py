@@ -8,12 +8,14 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
 
 from alpw.errors import InputError
 from alpw.potential import DeepPotential
+from alpw.potential.compression import compress
 
 MakeModel = Callable[..., DeepPotential]
 
@@ -31,6 +33,28 @@ def test_a_stored_model_is_the_same_model(
             torch.equal(tensor, model.state_dict()[name]) for name, tensor in read.state_dict().items()
         )
         assert read.predict(triclinic).energy == model.predict(triclinic).energy
+
+
+def test_a_stored_compressed_model_is_the_same_compressed_model(
+    make_model: MakeModel, triclinic: Atoms, tmp_path: Path
+) -> None:
+    compressed, _ = compress(make_model(), spacing=0.1, order=3, shortest=0.7)
+    compressed.save(tmp_path / "model.pt")
+    read = DeepPotential.load(tmp_path / "model.pt")
+    assert read.tables is not None
+    assert compressed.tables is not None
+    assert read.tables.options == compressed.tables.options
+    assert torch.equal(read.tables.rows, compressed.tables.rows)
+    assert not any(parameter.requires_grad for parameter in read.parameters())
+    assert np.array_equal(read.predict(triclinic).forces, compressed.predict(triclinic).forces)
+    assert read.parent().predict(triclinic).energy == compressed.parent().predict(triclinic).energy
+
+
+def test_tables_that_cannot_be_made_are_refused(make_model: MakeModel) -> None:
+    content = torch.load(io.BytesIO(compress(make_model())[0].to_bytes()), weights_only=True)
+    content["tables"] = {"width": 1}
+    with pytest.raises(InputError, match="do not fit"):
+        DeepPotential.from_bytes(_stored(content))
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 2000, -1])

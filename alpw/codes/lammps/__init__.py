@@ -1,4 +1,4 @@
-"""Molecular dynamics with LAMMPS, driven by a committee of models that watches itself."""
+"""Molecular dynamics with LAMMPS, driven by a model that watches its own uncertainty."""
 
 from alpw.codes.lammps.exploration import explore
 from alpw.codes.lammps.inputs import Ensemble, ExplorationTask, Limits

@@ -46,6 +46,7 @@ class LammpsCell:
         """Go on from a frame saved earlier: LAMMPS's box of that step, its cell and its positions."""
         self.box, self.cell = box, cell
         self._lattice = np.rint(box @ np.linalg.inv(cell @ self.rotation))
+        self._to_scaled = np.linalg.inv(cell @ self.rotation)
         self._scaled = np.linalg.solve(cell.T, positions.T).T
 
     def follow(self, box: Matrix) -> None:
@@ -55,6 +56,7 @@ class LammpsCell:
         self._lattice = np.rint(box @ np.linalg.inv(self.box)) @ self._lattice
         self.box = box
         self.cell = np.linalg.solve(self._lattice, box) @ self.rotation.T
+        self._to_scaled = np.linalg.inv(self.cell @ self.rotation)
 
     def unwrap(self, in_box: Matrix) -> Matrix:
         """Continuous positions in the user's orientation.
@@ -65,8 +67,8 @@ class LammpsCell:
         Args:
             in_box: ``(n_atoms, 3)`` in Å relative to the box's origin, box orientation.
         """
-        scaled = np.linalg.solve(self.cell.T, (in_box @ self.rotation.T).T).T
-        images = np.where(self.pbc, np.rint(self._scaled - scaled), 0.0)
+        scaled = in_box @ self._to_scaled
+        images = np.rint(self._scaled - scaled) * self.pbc
         self._scaled = scaled + images
         return in_box @ self.rotation.T + images @ self.cell
 

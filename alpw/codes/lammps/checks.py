@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from ase import Atoms, units
+from ase import units
 from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
-from vesin import NeighborList
 
-from alpw.codes.lammps.inputs import Limits
+from alpw.codes.lammps.forces import ClosePairs
+from alpw.codes.lammps.inputs import ExplorationTask
 from alpw.codes.lammps.outputs import EndReason
 
 Array = NDArray[np.float64]
@@ -50,19 +52,21 @@ class StepCheck:
     """The limits of one trajectory.
 
     Args:
-        atoms: species and masses.
-        limits: what is allowed.
-        temperature: K, of the task; the default temperature limit follows from it.
+        task: its start structure and its limits.
+
+    Attributes:
+        reach: Å; no two atoms farther apart than this can be too close.
     """
 
-    def __init__(self, atoms: Atoms, limits: Limits, temperature: float) -> None:
-        self.max_temperature = limits.max_temperature(temperature)
+    def __init__(self, task: ExplorationTask) -> None:
+        atoms, limits = task.atoms, task.limits
+        self.max_temperature = limits.max_temperature(task.temperature)
         self.max_force = limits.force
         self.max_volume = limits.expansion * atoms.get_volume()
+        self.stop_above, self.stop_after = task.stop_above, task.stop_after
         self._numbers = atoms.numbers
         self._closest = limits.distance_ratio * covalent_radii[atoms.numbers]
-        # Not below 1 Å: the search bins space by the cutoff, and tiny bins are many.
-        self._pairs = NeighborList(cutoff=max(2.0 * float(self._closest.max()), 1.0), full_list=False)
+        self.reach = 2.0 * float(self._closest.max())
 
     def temperature(self, found: float) -> None:
         """End the trajectory if it is too hot; ``found`` in K."""
@@ -79,11 +83,13 @@ class StepCheck:
                 EndReason.EXPANSION, f"volume {found:.1f} Å^3, allowed {self.max_volume:.1f} Å^3"
             )
 
-    def distances(self, atoms: Atoms) -> None:
-        """End the trajectory if two atoms, or an atom and its own image, are too close."""
-        i, j, d = self._pairs.compute(
-            points=atoms.positions, box=atoms.cell.array, periodic=atoms.pbc.tolist(), quantities="ijd"
-        )
+    def distances(self, pairs: ClosePairs) -> None:
+        """End the trajectory if two atoms, or an atom and its own image, are too close.
+
+        Args:
+            pairs: every pair closer than ``reach``, possibly among others.
+        """
+        i, j, d = pairs
         if len(d) == 0:
             return
         allowed = self._closest[i] + self._closest[j]
@@ -103,4 +109,21 @@ class StepCheck:
             raise TrajectoryEnded(
                 EndReason.FORCE,
                 f"force {norms[atom]:.1f} eV/Å on atom {atom}, allowed {self.max_force:.1f} eV/Å",
+            )
+
+    def deviations(self, found: Sequence[float]) -> None:
+        """End the trajectory if the models have not known what they do for too long.
+
+        A frame at the threshold counts, as it does in `alpw.sampling.classify`.
+
+        Args:
+            found: largest uncertainty of a force on each saved frame so far, in eV/Å.
+        """
+        if self.stop_after is None or self.stop_above is None or len(found) < self.stop_after:
+            return
+        if min(found[-self.stop_after :]) >= self.stop_above:
+            raise TrajectoryEnded(
+                EndReason.UNCERTAIN,
+                f"deviation {found[-1]:.4g} eV/Å on frame {len(found) - 1}, "
+                f"the last of {self.stop_after} in a row with {self.stop_above:g} eV/Å or more",
             )

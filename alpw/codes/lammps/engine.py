@@ -2,17 +2,17 @@
 
 At every step LAMMPS calls back with its wrapped positions. They are unwrapped, turned into the user's
 orientation, judged and handed to the driving model; forces, energy and virial go back turned into LAMMPS's.
-The integrator runs in pieces of one stride. Between two pieces the frame is judged again, the other members
-of the committee are asked about it, and it is written.
+The integrator runs in pieces of one stride. Between two pieces the frame is judged again, its uncertainty is
+measured, and it is written.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from alpw.codes.lammps.cell import LammpsCell
 from alpw.codes.lammps.checks import StepCheck, TrajectoryEnded, kinetic_temperature, require_finite
+from alpw.codes.lammps.forces import ForceModel, Forces, PairModel, search_close_pairs
+from alpw.codes.lammps.frames import RESTART_STEM, Layout, TrajectoryWriter, restart_steps
 from alpw.codes.lammps.inputs import (
     FORCE_FIX,
     ExplorationTask,
@@ -30,16 +32,9 @@ from alpw.codes.lammps.inputs import (
     velocity_command,
 )
 from alpw.codes.lammps.library import open_lammps
-from alpw.codes.lammps.outputs import (
-    LAMMPS_MESSAGES,
-    RESTART_STEM,
-    End,
-    EndReason,
-    TrajectoryWriter,
-    restart_steps,
-)
+from alpw.codes.lammps.measure import Measure
+from alpw.codes.lammps.outputs import LAMMPS_MESSAGES, End, EndReason
 from alpw.errors import InputError
-from alpw.uncertainty.committee import committee_deviation, force_deviation
 
 logger = logging.getLogger(__name__)
 
@@ -47,29 +42,6 @@ Array = NDArray[np.float64]
 
 _VOIGT = ((0, 1, 2, 0, 0, 1), (0, 1, 2, 1, 2, 2))
 """Rows and columns of xx, yy, zz, xy, xz, yz, the order in which LAMMPS takes a virial."""
-
-
-class Forces(Protocol):
-    """What a model says about one structure."""
-
-    @property
-    def energy(self) -> float:
-        """eV."""
-
-    @property
-    def forces(self) -> Array:
-        """``(n_atoms, 3)`` in eV/Å."""
-
-    @property
-    def virial(self) -> Array:
-        """``(3, 3)`` in eV, positive under compression."""
-
-
-class ForceModel(Protocol):
-    """Anything that gives energy, forces and virial; `alpw.potential.DeepPotential` does."""
-
-    def predict(self, atoms: Atoms) -> Forces:
-        """Energy, forces and virial of a structure whose positions may lie outside its cell."""
 
 
 class _ModelFix:
@@ -98,6 +70,7 @@ class _ModelFix:
     ) -> None:
         self._lammps, self._model, self._cell, self._check = lammps, model, cell, check
         self._deadline = deadline
+        self._close_pairs = model.close_pairs if isinstance(model, PairModel) else search_close_pairs
         self._masses = atoms.get_masses()
         self.atoms = atoms
         self.step = 0
@@ -129,7 +102,7 @@ class _ModelFix:
         self.atoms.cell[:] = self._cell.cell
         self._check.temperature(kinetic_temperature(velocities, self._masses))
         self._check.volume(self.atoms.get_volume())
-        self._check.distances(self.atoms)
+        self._check.distances(self._close_pairs(self.atoms, self._check.reach))
         self.last = self._model.predict(self.atoms)
         require_finite("energy, forces or virial", self.last.energy, self.last.forces, self.last.virial)
         self._check.forces(self.last.forces)
@@ -146,39 +119,23 @@ def read_box(lammps: Any) -> tuple[Array, Array]:
     return np.array(low), np.array([[lx, 0.0, 0.0], [xy, ly, 0.0], [xz, yz, lz]])
 
 
-def deviation_columns(members: Sequence[Forces]) -> dict[str, Any]:
-    """Committee columns of a frame; not-a-number for a single model, whose deviation does not exist."""
-    if len(members) < 2:
-        return {
-            "max_f": np.nan,
-            "mean_f": np.nan,
-            "min_f": np.nan,
-            "energy_deviation": np.nan,
-            "worst_atom": -1,
-        }
-    forces = np.array([member.forces for member in members])
-    deviation = committee_deviation(np.array([member.energy for member in members]), forces)
-    return {
-        "max_f": deviation.max_f,
-        "mean_f": deviation.mean_f,
-        "min_f": deviation.min_f,
-        "energy_deviation": deviation.energy,
-        "worst_atom": int(np.argmax(force_deviation(forces))),
-    }
-
-
 class _Run:
     """One trajectory in one LAMMPS instance."""
 
     def __init__(
-        self, task: ExplorationTask, models: Sequence[ForceModel], directory: Path, deadline: float
+        self,
+        task: ExplorationTask,
+        model: ForceModel,
+        measure: Measure | None,
+        directory: Path,
+        deadline: float,
     ) -> None:
-        self._task, self._models, self._directory = task, models, directory
+        self._task, self._measure, self._directory = task, measure, directory
         atoms = bare(task.atoms)
         self._cell = LammpsCell(atoms.cell.array, atoms.pbc, atoms.positions)
-        self._check = StepCheck(atoms, task.limits, task.temperature)
+        self._check = StepCheck(task)
         self._lammps = open_lammps(("-screen", "none", "-log", str(directory / "log.lammps")))
-        self._fix = _ModelFix(self._lammps, models[0], atoms, self._cell, self._check, deadline)
+        self._fix = _ModelFix(self._lammps, model, atoms, self._cell, self._check, deadline)
         self._setup = True
 
     @property
@@ -248,18 +205,17 @@ class _Run:
         thermo = self._lammps.last_thermo()
         self._check.temperature(thermo["Temp"])
         require_finite("pressure", thermo["Press"])
-        members = [self._fix.last, *(model.predict(self._fix.atoms) for model in self._models[1:])]
-        for index, member in enumerate(members):
-            require_finite(f"energy or forces of model {index}", member.energy, member.forces)
+        atoms, driving = self._fix.atoms, self._fix.last
         writer.append(
             self.step,
             self._cell.cell,
-            self._fix.atoms.positions,
+            atoms.positions,
             temperature=thermo["Temp"],
-            potential_energy=self._fix.last.energy,
+            potential_energy=driving.energy,
             pressure=thermo["Press"],
-            **deviation_columns(members),
+            **(self._measure(atoms, driving) if self._measure else {}),
         )
+        self._check.deviations(writer.deviations)
         every = self._task.restart_stride // self._task.stride
         if every and writer.n_frames > 1 and (writer.n_frames - 1) % every == 0:
             self._write_restart()
@@ -286,7 +242,12 @@ class _Run:
 
 
 def integrate(
-    task: ExplorationTask, models: Sequence[ForceModel], directory: Path, *, timeout: float | None = None
+    task: ExplorationTask,
+    model: ForceModel,
+    directory: Path,
+    *,
+    measure: Measure | None = None,
+    timeout: float | None = None,
 ) -> End:
     """Run one trajectory in this process; frames appear in ``directory`` as they are made.
 
@@ -294,29 +255,34 @@ def integrate(
 
     Args:
         task: what to explore; its model files are not read.
-        models: the driving model and the other members of the committee.
+        model: drives the dynamics.
         directory: an existing folder.
+        measure: the uncertainty of the saved frames.
         timeout: s, after which the trajectory ends at the next step.
 
     Returns:
         How it ended, also recorded in ``directory``.
 
     Raises:
-        InputError: atoms outside the cell in a direction without periodicity.
+        InputError: atoms outside the cell in a direction without periodicity, or restart files beside the
+            frames of another task.
         CalculationError: LAMMPS cannot be loaded.
     """
     started = time.monotonic()
     deadline = np.inf if timeout is None else started + timeout
-    run = _Run(task, models, directory, deadline)
+    layout = Layout(len(task.atoms), task.stride)
+    if measure:
+        layout = replace(layout, deviation=measure.deviation, members=measure.members)
+    run = _Run(task, model, measure, directory, deadline)
     try:
-        with TrajectoryWriter(directory, len(task.atoms), task.stride) as writer:
+        with TrajectoryWriter(directory, layout) as writer:
             run.integrate(writer)
         reason, message = EndReason.COMPLETED, f"all {task.n_steps} steps done"
     except TrajectoryEnded as ended:
         reason, message = ended.reason, f"step {run.step}: {ended}"
     finally:
         run.close()
-    end = End(reason, message, run.step, time.monotonic() - started)
+    end = End(reason, message, run.step, time.monotonic() - started, layout.deviation)
     end.write(directory)
     logger.info("%s: %s (%s)", directory, end.reason.value, end.message)
     return end

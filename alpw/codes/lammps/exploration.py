@@ -9,14 +9,12 @@ from pathlib import Path
 from custodian.custodian import Custodian, CustodianError
 
 from alpw.codes.handlers import DeadlineHandler, tail
+from alpw.codes.lammps.frames import FRAMES_FILE, RESTART_STEM, TABLE_FILE
 from alpw.codes.lammps.handlers import FAULT, InterruptedHandler
 from alpw.codes.lammps.inputs import ExplorationTask
 from alpw.codes.lammps.jobs import LammpsJob
 from alpw.codes.lammps.outputs import (
     END_FILE,
-    FRAMES_FILE,
-    RESTART_STEM,
-    TABLE_FILE,
     TASK_FILE,
     End,
     EndReason,

@@ -14,6 +14,7 @@ from ase.io import jsonio
 from numpy.typing import NDArray
 
 from alpw.errors import InputError
+from alpw.uncertainty.definition import DEFINITIONS, KPU, Definition
 
 FORCE_FIX = "model"
 """Id of the ``fix external`` through which the model's forces reach LAMMPS."""
@@ -65,12 +66,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class ExplorationTask:
-    """One molecular dynamics trajectory driven by the first model of a committee.
+    """One molecular dynamics trajectory driven by a model, or by the first of a committee.
 
     Attributes:
         atoms: start structure with a three-dimensional cell; a direction without periodicity is a fixed
             wall-less box, and an atom that leaves it is lost.
         models: model files; the first drives, all give the deviation.
+        samples: file of `alpw.uncertainty.kpu.Samples`, draws of the weights of a single model; the spread
+            that they make is then its uncertainty.
+        deviation: definition of a committee's force deviation, ``dpgen`` or ``legacy``.
+        stop_above: eV/Å; a saved frame whose largest uncertainty of a force is this or more is beyond trust.
+        stop_after: so many such frames in a row end the trajectory; None lets it go on.
         ensemble: NVE, NVT or NPT; ``npt-aniso`` scales the three box lengths, ``npt-tri`` all six degrees.
         temperature: K; under NVE the temperature of the starting velocities.
         pressure: bar; needed by NPT and by nothing else.
@@ -93,6 +99,10 @@ class ExplorationTask:
     temperature: float
     n_steps: int
     pressure: float | None = None
+    samples: Path | None = None
+    deviation: Definition = "dpgen"
+    stop_above: float | None = None
+    stop_after: int | None = None
     timestep: float = 0.001
     stride: int = 10
     taut: float = 0.1
@@ -117,6 +127,9 @@ class ExplorationTask:
                 f"unknown ensemble {self.ensemble!r}; one of {allowed}", key="ensemble"
             ) from None
         object.__setattr__(self, "models", tuple(Path(model) for model in self.models))
+        if self.samples is not None:
+            object.__setattr__(self, "samples", Path(self.samples))
+        self._check_uncertainty()
         for name in ("temperature", "timestep", "taut", "taup", "stride", "threads"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{getattr(self, name)!r}; a positive number is needed", key=name)
@@ -135,6 +148,30 @@ class ExplorationTask:
         if not abs(self.atoms.cell.volume) > _MIN_VOLUME:
             raise InputError("the cell has no volume; give three independent cell vectors", key="atoms")
 
+    def _check_uncertainty(self) -> None:
+        if self.samples is not None and len(self.models) != 1:
+            found = len(self.models)
+            raise InputError(f"found with {found} models; draws of the weights belong to one", key="samples")
+        if self.deviation not in DEFINITIONS:
+            raise InputError(f"found {self.deviation!r}; one of {', '.join(DEFINITIONS)}", key="deviation")
+        if self.stop_after is None:
+            if self.stop_above is not None:
+                raise InputError("has no effect without stop_after", key="stop_above")
+            return
+        if self.stop_after < 1:
+            raise InputError(f"{self.stop_after!r}; a positive number is needed", key="stop_after")
+        if self.stop_above is None or not self.stop_above > 0:
+            raise InputError(f"{self.stop_above!r}; stop_after needs a positive number", key="stop_above")
+        if self.measure is None:
+            raise InputError("a single model without samples has no uncertainty to stop at", key="stop_after")
+
+    @property
+    def measure(self) -> str | None:
+        """How the uncertainty of a frame is defined: a committee's definition, ``kpu``, or not at all."""
+        if self.samples is not None:
+            return KPU
+        return self.deviation if len(self.models) > 1 else None
+
     @property
     def n_frames(self) -> int:
         """Frames of the whole trajectory."""
@@ -145,6 +182,7 @@ class ExplorationTask:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         values["atoms"] = bare(self.atoms)
         values["models"] = [str(model) for model in self.models]
+        values["samples"] = None if self.samples is None else str(self.samples)
         values["ensemble"] = self.ensemble.value
         values["limits"] = asdict(self.limits)
         path.write_text(jsonio.encode(values))

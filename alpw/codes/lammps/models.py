@@ -1,18 +1,25 @@
-"""Model files as force models for molecular dynamics."""
+"""Model files as force models for molecular dynamics, and as a measure of their own uncertainty."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
+import numpy as np
 import torch
 from ase import Atoms
+from numpy.typing import NDArray
 
 from alpw.codes.lammps.checks import TrajectoryEnded
+from alpw.codes.lammps.forces import ClosePairs, ForceModel, search_close_pairs
+from alpw.codes.lammps.inputs import ExplorationTask
+from alpw.codes.lammps.measure import CommitteeMeasure, KPUMeasure, Measure
 from alpw.codes.lammps.outputs import EndReason
 from alpw.errors import AlpwError, InputError
+from alpw.potential.environment import Environment
 from alpw.potential.model import DeepPotential, Prediction
-from alpw.potential.neighbors import NeighborList
+from alpw.potential.neighbors import Graph, NeighborList
+from alpw.uncertainty.committee import check_committee
+from alpw.uncertainty.kpu import SampledKPU, Samples
+
+Array = NDArray[np.float64]
 
 SKIN = 1.0
 """Å that the neighbour list reaches beyond the cutoff; rebuilt when it no longer covers the motion."""
@@ -21,38 +28,117 @@ SKIN = 1.0
 class VerletModel:
     """A Deep Potential that keeps its neighbour list from step to step.
 
+    Graph and environment of the structure asked about last are kept too: the check for close pairs, the
+    forces and every measure of uncertainty of one step read the same.
+
     Args:
         model: the potential, on its device.
     """
 
     def __init__(self, model: DeepPotential) -> None:
-        self._model = model
+        self.model = model
         self._neighbors: NeighborList | None = None
+        self._positions = np.empty((0, 3))
+        self._cell = np.empty((3, 3))
+        self._graph: Graph | None = None
+        self._environment: Environment | None = None
+
+    def graph(self, atoms: Atoms) -> Graph:
+        """Pairs of a structure within the model's cutoff.
+
+        Raises:
+            InputError: an unknown element.
+        """
+        positions, cell = atoms.positions, atoms.cell.array
+        same = np.array_equal(positions, self._positions) and np.array_equal(cell, self._cell)
+        if self._graph is None or not same:
+            if self._neighbors is None or not self._neighbors.covers(positions, cell):
+                self._neighbors = self.model.neighbors(atoms, SKIN)
+            self._graph, self._environment = self._neighbors.graph(positions, cell), None
+            self._positions, self._cell = positions.copy(), cell.copy()
+        return self._graph
+
+    def environment(self, atoms: Atoms) -> Environment:
+        """What the networks read of a structure; raises what `graph` raises."""
+        graph = self.graph(atoms)
+        if self._environment is None:
+            self._environment = self.model.environment(graph)
+        return self._environment
+
+    def close_pairs(self, atoms: Atoms, within: float) -> ClosePairs:
+        """Every pair closer than ``within`` Å, in both directions."""
+        if within > self.model.config.rcut:
+            return search_close_pairs(atoms, within)
+        graph = self.graph(atoms)
+        if graph.closest >= within:
+            return ClosePairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+        distances = torch.linalg.vector_norm(graph.vectors, dim=1)
+        close = torch.nonzero(distances < within).squeeze(1)
+        return ClosePairs(*(tensor[close].cpu().numpy() for tensor in (graph.i, graph.j, distances)))
 
     def predict(self, atoms: Atoms) -> Prediction:
         """Energy, forces and virial.
 
         Raises:
             TrajectoryEnded: the model gives no finite number.
+            InputError: an unknown element.
         """
-        cell = atoms.cell.array
-        if self._neighbors is None or not self._neighbors.covers(atoms.positions, cell):
-            self._neighbors = self._model.neighbors(atoms, SKIN)
-        try:
-            return self._model.energy_forces_virial(self._neighbors, atoms.positions, cell)
-        except InputError:
-            raise
-        except AlpwError as error:
-            raise TrajectoryEnded(EndReason.NAN, str(error)) from error
+        return _predict(self.model, self.environment(atoms))
 
 
-def load_models(paths: Sequence[Path]) -> list[VerletModel]:
-    """The committee in ``paths``, on the GPU if there is one.
+class Member:
+    """A committee member that reads the environment which the driving model has made.
+
+    Args:
+        model: the member.
+        driver: the driving model, with the same cutoff and the same elements.
+    """
+
+    def __init__(self, model: DeepPotential, driver: VerletModel) -> None:
+        self._model, self._driver = model, driver
+
+    def predict(self, atoms: Atoms) -> Prediction:
+        """Energy, forces and virial; raises what `VerletModel.predict` raises."""
+        return _predict(self._model, self._driver.environment(atoms))
+
+
+def _predict(model: DeepPotential, environment: Environment) -> Prediction:
+    try:
+        return model.predict_graph(environment)
+    except InputError:
+        raise
+    except AlpwError as error:
+        raise TrajectoryEnded(EndReason.NAN, str(error)) from error
+
+
+def member_of(driver: VerletModel, model: DeepPotential) -> ForceModel:
+    """``model`` beside ``driver``: on its environment if that means the same to both, else on its own."""
+    names = ("elements", "rcut", "rcut_smth", "type_one_side")
+    same = all(getattr(model.config, name) == getattr(driver.model.config, name) for name in names)
+    return Member(model, driver) if same else VerletModel(model)
+
+
+def load(task: ExplorationTask) -> tuple[VerletModel, Measure | None]:
+    """The driving model of a task and the measure of its uncertainty, on the GPU if there is one.
 
     Raises:
-        InputError: no model, or a file that does not hold one.
+        InputError: no model, a file that does not hold one, draws of other weights than the model's, or
+            models that cannot form a committee.
+        AlpwError: members of a committee that are the same model, named by their files.
     """
-    if not paths:
+    if not task.models:
         raise InputError("no model file; the first one drives the dynamics", key="models")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return [VerletModel(DeepPotential.load(path, device)) for path in paths]
+    models = [DeepPotential.load(path, device) for path in task.models]
+    driver = VerletModel(models[0])
+    if task.samples is not None:
+        try:
+            kpu = SampledKPU(models[0], Samples.load(task.samples, device))
+        except InputError as error:
+            raise InputError(error.message, error.file or task.samples, error.key) from error
+        return driver, KPUMeasure(kpu, driver.environment)
+    if len(models) == 1:
+        return driver, None
+    check_committee(models, [str(path) for path in task.models])
+    others = [member_of(driver, model) for model in models[1:]]
+    return driver, CommitteeMeasure(others, task.deviation)

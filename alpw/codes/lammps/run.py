@@ -16,7 +16,7 @@ import torch
 from alpw.codes.lammps.engine import integrate
 from alpw.codes.lammps.handlers import FAULT
 from alpw.codes.lammps.inputs import ExplorationTask
-from alpw.codes.lammps.models import load_models
+from alpw.codes.lammps.models import load
 from alpw.errors import AlpwError
 
 INPUT_FAULT = 2
@@ -34,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         task = ExplorationTask.read(options.task)
         torch.set_num_threads(task.threads)
-        integrate(task, load_models(task.models), options.task.resolve().parent, timeout=options.timeout)
+        model, measure = load(task)
+        directory = options.task.resolve().parent
+        integrate(task, model, directory, measure=measure, timeout=options.timeout)
     except AlpwError as error:
         logging.getLogger(__name__).error("%s%s", FAULT, error)
         return INPUT_FAULT

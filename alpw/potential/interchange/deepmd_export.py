@@ -73,11 +73,13 @@ def to_deepmd(model: DeepPotential, sel: int | Sequence[int] | None = None) -> d
         "trainable": True,
         "exclude_types": [],
         "env_protection": 0.0,
-        "set_davg_zero": True,
+        "set_davg_zero": config.set_davg_zero,
     }
     if embedded:
         common |= _dpa1_settings(model, sum(slots))
-    statistics = np.broadcast_to(_numpy(descriptor.dstd)[:, None, :], (n_types, sum(slots), 4))
+    davg, dstd = (
+        np.repeat(_numpy(rows)[:, None, :], sum(slots), axis=1) for rows in (descriptor.davg, descriptor.dstd)
+    )
     fitting = {
         "neuron": list(config.fitting_neuron),
         "activation_function": config.activation,
@@ -110,7 +112,7 @@ def to_deepmd(model: DeepPotential, sel: int | Sequence[int] | None = None) -> d
                 "embeddings": _embeddings(model),
                 **({"attention_layers": _no_attention(model, sum(slots))} if embedded else {}),
                 **({"type_embedding": _type_embedding(model), "ntypes": n_types} if embedded else {}),
-                "@variables": {"davg": np.zeros_like(statistics), "dstd": statistics.copy()},
+                "@variables": {"davg": davg, "dstd": dstd},
             },
             "fitting": {**fitting, **_fitting(model, scale)},
             "@variables": {"out_bias": np.zeros((1, n_types, 1)), "out_std": np.ones((1, n_types, 1))},
@@ -176,6 +178,11 @@ def _slots(model: DeepPotential, sel: int | Sequence[int] | None) -> tuple[int, 
     if len(slots) != allowed or min(slots) < 0 or sum(slots) < 1:
         raise InputError(
             f"found {sel!r}; allowed: {allowed} number{'s' * (allowed > 1)} of neighbours, or one", key="sel"
+        )
+    if not model.config.set_davg_zero and slots != tuple(own):
+        raise InputError(
+            f"found {sel!r}; allowed: {own}, because the model subtracts a mean and its empty slots count",
+            key="sel",
         )
     return slots
 

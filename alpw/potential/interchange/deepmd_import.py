@@ -101,7 +101,9 @@ def from_deepmd(data: Section) -> DeepPotential:
     if tensorflow:
         refuse_ambiguous_skips(n_outputs, potential.config.fitting_neuron)
     with torch.no_grad():
-        potential.descriptor.dstd.copy_(_dstd(descriptor["@variables"]))
+        davg, dstd = _statistics(descriptor)
+        potential.descriptor.davg.copy_(davg)
+        potential.descriptor.dstd.copy_(dstd)
         if potential.descriptor.type_vectors is not None:
             potential.descriptor.type_vectors.table.copy_(_type_vectors(descriptor))
     _load_embeddings(potential, _networks(descriptor, "embeddings", "model.descriptor"))
@@ -132,6 +134,13 @@ def _config(
             f"found {activation!r}; allowed: {', '.join(ACTIVATIONS)}",
             key="model.descriptor.activation_function",
         )
+    largest_mean = float(np.abs(descriptor["@variables"]["davg"]).max())
+    if embedded and largest_mean:
+        raise InputError(
+            f"found means up to {largest_mean:.3g} together with type vectors; allowed: zero. Train with "
+            "descriptor/set_davg_zero: true",
+            key="model.descriptor.@variables.davg",
+        )
     sel = descriptor["sel"]
     counts = [int(count) for count in ([sel] if isinstance(sel, (int, np.integer)) else sel)]
     return DeepPotentialConfig(
@@ -148,6 +157,7 @@ def _config(
         type_embedding="learned" if embedded else None,
         tebd_dim=int(descriptor["tebd_dim"]) if embedded else 8,
         sel=sum(counts) if embedded else tuple(counts),
+        set_davg_zero=largest_mean == 0,
         precision=_same(descriptor, fitting, "precision", _precision),
     )
 
@@ -260,23 +270,19 @@ def _load(network: nn.Module, layers: Sequence[Section], where: str, pad_input: 
                 parameter.copy_(torch.from_numpy(np.array(value)))
 
 
-def _dstd(variables: Section) -> torch.Tensor:
-    """The scale per type, ``(n_types, 4)``; deepmd-kit repeats it for every slot of its neighbour table."""
-    davg, dstd = np.asarray(variables["davg"]), np.asarray(variables["dstd"])
-    if davg.any():
-        raise InputError(
-            f"found means up to {np.abs(davg).max():.3g}; allowed: zero. With a mean, the empty slots of "
-            "deepmd-kit's neighbour table are part of the energy, and no model without a table can equal it. "
-            "Train with descriptor/set_davg_zero: true, or train our model on the same data",
-            key="model.descriptor.@variables.davg",
-        )
-    dstd = dstd.reshape(len(dstd), -1, 4)
-    if not (dstd == dstd[:, :1]).all():
-        raise InputError(
-            "found a scale that differs between slots of the neighbour table; allowed: one scale per type",
-            key="model.descriptor.@variables.dstd",
-        )
-    return torch.from_numpy(dstd[:, 0].copy())
+def _statistics(descriptor: Section) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and scale per type, ``(n_types, 4)``; deepmd-kit repeats them for every slot of its table."""
+    both = []
+    for key in ("davg", "dstd"):
+        values = np.asarray(descriptor["@variables"][key])
+        values = values.reshape(len(values), -1, 4)
+        if not (values == values[:, :1]).all():
+            raise InputError(
+                "found values that differ between slots of the neighbour table; allowed: one row per type",
+                key=f"model.descriptor.@variables.{key}",
+            )
+        both.append(torch.from_numpy(values[:, 0].copy()))
+    return both[0], both[1]
 
 
 def _type_vectors(descriptor: Section) -> torch.Tensor:

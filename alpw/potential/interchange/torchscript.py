@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from alpw.errors import InputError
 from alpw.potential.checkpoint import write_atomically
 from alpw.potential.interchange.deepmd_export import layers_of
 from alpw.potential.model import DeepPotential
@@ -158,6 +159,11 @@ def to_torchscript(model: DeepPotential, path: str | Path) -> None:
     Args:
         model: any variant, on any device; of a compressed one the networks are taken, not the tables.
         path: of the file, which `torch.jit.load` reads.
+
+    Raises:
+        InputError: an imported model that subtracts a mean.
     """
+    if not model.config.set_davg_zero:
+        raise InputError("found a mean (davg) in the descriptor; allowed: zero", key="model")
     scripted = torch.jit.script(ScriptedPotential(model).cpu().eval())
     write_atomically(path, scripted.save_to_buffer())

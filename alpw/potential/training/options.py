@@ -79,7 +79,7 @@ class TrainingOptions:
     block_size: int = 5120
     p0_weight: float | None = None
     p_precision: str = "float64"
-    pref_energy: float = 1.0
+    pref_energy: float = 10.0
     pref_force: float = 2.0
     pref_virial: float = 1.0
     atoms_selected: int = 24

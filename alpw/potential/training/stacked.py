@@ -156,6 +156,12 @@ def check_architecture(models: Sequence[DeepPotential]) -> None:
             )
         if model.tables is not None:
             raise InputError(f"member {index} is compressed; train its uncompressed parent", key="models")
+        if not model.config.set_davg_zero:
+            raise InputError(
+                f"member {index} subtracts a mean (davg), as imported models do; train such members "
+                "one by one",
+                key="models",
+            )
 
 
 def _stacked_network(nets: Sequence[Sequence[torch.nn.Module]]) -> GroupedNetwork:

@@ -23,7 +23,6 @@ from alpw.potential.training.measurements import (
 from alpw.potential.training.stacked import Frame, StackedBatch, StackedPotential
 from alpw.potential.training.steps import AdamSteps, KalmanSteps, measured
 from alpw.potential.training.sweep import Sweep
-from alpw.potential.weights import from_vector, to_vector
 
 
 class StackedSteps(Protocol):
@@ -122,7 +121,7 @@ class StackedKalman:
         self.potential = StackedPotential([member.model for member in members])
 
     def write(self) -> None:
-        self.potential.write([member.model for member in self.members])
+        """Nothing is left to do: `KalmanSteps.assimilate` works on the members themselves."""
 
     def step(self, frames: Sequence[Sequence[Frame]], requests: Sequence[StepRequest]) -> list[Tensor]:
         options, stacked = self.options, self.potential.join(frames)
@@ -161,6 +160,8 @@ class StackedKalman:
 
                 results = self._learn(stacked, force, everyone)
                 found = found or list(map(frame_errors, results, batches))
+        for member in self.members:
+            member.filter.settle()
         for member in self.members:
             member.filter.settle()
         if not found:

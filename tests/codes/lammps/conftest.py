@@ -15,6 +15,7 @@ from vesin import NeighborList
 from alpw.codes.lammps.engine import integrate
 from alpw.codes.lammps.inputs import ExplorationTask
 from alpw.codes.lammps.library import open_lammps
+from alpw.codes.lammps.measure import CommitteeMeasure
 from alpw.codes.lammps.outputs import TASK_FILE, read_result
 
 
@@ -182,7 +183,8 @@ def go(tmp_path):
     def run(task: ExplorationTask, *models, **options):
         task = replace(task, models=[f"model-{index}" for index, _ in enumerate(models)])
         task.write(tmp_path / TASK_FILE)
-        integrate(task, models, tmp_path, **options)
+        measure = CommitteeMeasure(models[1:], task.deviation) if len(models) > 1 else None
+        integrate(task, models[0], tmp_path, measure=measure, **options)
         return read_result(tmp_path)
 
     return run

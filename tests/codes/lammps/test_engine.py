@@ -9,6 +9,7 @@ import pytest
 from ase import units
 
 from alpw.codes.lammps.cell import LammpsCell
+from alpw.codes.lammps.outputs import EndReason, read_result
 
 SEED = 7
 VELOCITY = f"velocity all create 60.0 {SEED + 1} mom yes rot no dist gaussian"
@@ -158,24 +159,86 @@ def test_a_full_trajectory_has_one_frame_per_stride_and_step_zero(
     assert lennard_jones.calls == n_steps + 1
 
 
+def committee(lennard_jones, n_models: int = 3) -> list:
+    """Models of one form whose well depths differ."""
+    return [replace(lennard_jones, epsilon=0.0104 * (1 + 0.1 * m), calls=0) for m in range(n_models)]
+
+
+@pytest.mark.parametrize("definition", ["dpgen", "legacy"])
 def test_deviation_is_that_of_the_saved_frames_and_members_see_nothing_else(
-    argon, make_task, go, lennard_jones
+    definition, argon, make_task, go, lennard_jones
 ):
-    members = [replace(lennard_jones, epsilon=0.0104 * (1 + 0.1 * m), calls=0) for m in range(3)]
-    result = go(make_task(argon("oblique"), 50), *members)
+    members = committee(lennard_jones)
+    result = go(make_task(argon("oblique"), 50, deviation=definition), *members)
     assert [member.calls for member in members] == [51, 6, 6]
+    assert result.deviation == result.end.deviation == definition
     for frame, atoms in enumerate(result.frames()):
         predictions = [member.predict(atoms) for member in members]
         forces = np.array([prediction.forces for prediction in predictions])
-        per_atom = np.sqrt(((forces - forces.mean(axis=0)) ** 2).sum(axis=2).mean(axis=0))
+        distances = np.sqrt(((forces - forces.mean(axis=0)) ** 2).sum(axis=2))
+        per_atom = distances.max(axis=0) if definition == "legacy" else (distances**2).mean(axis=0) ** 0.5
+        virial = np.std([prediction.virial for prediction in predictions], axis=0) / len(atoms)
+        expected = {
+            "max_f": per_atom.max(),
+            "mean_f": per_atom.mean(),
+            "min_f": per_atom.min(),
+            "worst_atom": per_atom.argmax(),
+            "energy_deviation": np.std([prediction.energy for prediction in predictions]) / len(atoms),
+            "max_v": virial.max(),
+            "mean_v": np.linalg.norm(virial) / 3,
+            "min_v": virial.min(),
+        }
         found = {name: series[frame] for name, series in result.deviations.items()}
-        assert found["max_f"] == pytest.approx(per_atom.max(), abs=1e-12)
-        assert found["mean_f"] == pytest.approx(per_atom.mean(), abs=1e-12)
-        assert found["min_f"] == pytest.approx(per_atom.min(), abs=1e-12)
-        assert found["worst_atom"] == per_atom.argmax()
-        energy_per_atom = np.std([prediction.energy for prediction in predictions]) / len(atoms)
-        assert found["energy"] == pytest.approx(energy_per_atom, abs=1e-12)
+        assert found == pytest.approx(expected, abs=1e-12)
         assert result.potential_energies[frame] == pytest.approx(predictions[0].energy, abs=1e-12)
+
+
+def first_frame_after(series: np.ndarray, threshold: float, n: int) -> int:
+    """The frame that completes the first run of ``n`` numbers at or above ``threshold``."""
+    pattern = "".join("x" if number >= threshold else "." for number in series)
+    return pattern.index("x" * n) + n - 1
+
+
+@pytest.fixture
+def fluctuating(argon, make_task):
+    """A task of 61 frames on which the deviation rises and falls around its median."""
+    return make_task(argon("oblique"), 300, stride=5, temperature=100.0, models=("unread",) * 3)
+
+
+def test_trajectory_stops_at_the_last_of_consecutive_uncertain_frames(fluctuating, lennard_jones, go):
+    members = committee(lennard_jones)
+    whole = go(fluctuating, *members)
+    series = whole.deviations["max_f"]
+    threshold = float(np.sort(series)[len(series) * 8 // 10])  # exactly that of a frame, which then counts
+    starts = set()
+    for stop_after in (1, 4, 6):
+        last = first_frame_after(series, threshold, stop_after)
+        task = replace(fluctuating, stop_above=threshold, stop_after=stop_after)
+        result = go(task, *members)
+        assert result.end.reason is EndReason.UNCERTAIN
+        assert result.end.steps_done == 5 * last
+        assert len(result) == last + 1
+        np.testing.assert_array_equal(result.positions, whole.positions[: last + 1])
+        np.testing.assert_array_equal(result.deviations["max_f"], series[: last + 1])
+        assert result.end.message == (
+            f"step {5 * last}: deviation {series[last]:.4g} eV/Å on frame {last}, "
+            f"the last of {stop_after} in a row with {threshold:g} eV/Å or more"
+        )
+        starts.add(last - stop_after + 1)
+    # The run that comes first is too short for six.
+    assert len(starts) == 2
+    assert min(starts) > 0
+
+
+def test_trajectory_that_is_certain_again_in_time_goes_on(fluctuating, lennard_jones, go):
+    members = committee(lennard_jones)
+    series = go(fluctuating, *members).deviations["max_f"]
+    threshold = float(np.median(series))
+    longest = max(map(len, "".join("x" if f >= threshold else "." for f in series).split(".")))
+    assert 1 < longest < len(series)
+    result = go(replace(fluctuating, stop_above=threshold, stop_after=longest + 1), *members)
+    assert result.end.reason is EndReason.COMPLETED
+    assert len(result) == len(series)
 
 
 def test_single_model_has_no_deviation(argon, lennard_jones, make_task, go):
@@ -212,6 +275,29 @@ class Interrupted:
         if self.calls == self.call:
             raise ConnectionError("interrupted")
         return self.model.predict(atoms)
+
+
+def test_count_of_uncertain_frames_survives_a_restart(fluctuating, lennard_jones, go, tmp_path):
+    members = committee(lennard_jones)
+    whole = go(fluctuating, *members)
+    series = whole.deviations["max_f"]
+    threshold, stop_after = float(np.median(series)), 4
+    last = first_frame_after(series, threshold, stop_after)
+    task = replace(fluctuating, stop_above=threshold, stop_after=stop_after, restart_stride=5)
+    # Interrupted in the step after each of the uncertain frames but the last; six calls make a frame, since
+    # forces are computed anew after a restart file.
+    for frame in range(last - stop_after + 1, last):
+        for path in tmp_path.glob("restart.*"):
+            path.unlink()
+        driver = Interrupted(members[0], 6 * frame + 2)
+        with pytest.raises(ConnectionError):
+            go(task, driver, *members[1:])
+        assert len(read_result(tmp_path)) == frame + 1
+        result = go(task, driver, *members[1:])
+        assert driver.calls < 6 * last + 6
+        assert result.end.reason is EndReason.UNCERTAIN
+        assert len(result) == last + 1
+        np.testing.assert_allclose(result.positions, whole.positions[: last + 1], atol=1e-8)
 
 
 @pytest.mark.parametrize(

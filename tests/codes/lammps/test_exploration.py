@@ -14,21 +14,24 @@ import pytest
 import torch
 from ase.build import bulk
 
-from alpw.codes.lammps import EndReason, ExplorationTask, Limits, available, explore, read_result
+from alpw.codes.lammps import EndReason, ExplorationTask, Limits, available, explore, read_result, run
+from alpw.codes.lammps.handlers import FAULT
 from alpw.codes.lammps.outputs import TASK_FILE
 from alpw.errors import CalculationError, FailureKind
 from alpw.potential.config import DeepPotentialConfig
 from alpw.potential.model import DeepPotential
-from alpw.uncertainty.committee import committee_deviation, force_deviation
+from alpw.potential.weights import fingerprint
+from alpw.uncertainty.committee import committee_deviation
+from alpw.uncertainty.kpu import Samples, sampled_kpu
 
 RUN = [sys.executable, "-m", "alpw.codes.lammps.run"]
 
 KILLED_ONCE = """
 import os, signal, sys
 from pathlib import Path
-from alpw.codes.lammps import outputs, run
+from alpw.codes.lammps import frames, run
 
-append, attempts = outputs.TrajectoryWriter.append, Path("attempts")
+append, attempts = frames.TrajectoryWriter.append, Path("attempts")
 attempts.write_text(attempts.read_text() + "x" if attempts.exists() else "x")
 
 def append_or_die(self, step, *args, **values):
@@ -36,7 +39,7 @@ def append_or_die(self, step, *args, **values):
     if step == {step} and len(attempts.read_text()) <= {kills}:
         os.kill(os.getpid(), signal.SIGKILL)
 
-outputs.TrajectoryWriter.append = append_or_die
+frames.TrajectoryWriter.append = append_or_die
 sys.exit(run.main())
 """
 
@@ -88,12 +91,14 @@ def test_deviation_is_that_of_the_model_files_on_the_saved_frames(task, complete
     for frame, atoms in enumerate(complete.frames()):
         predictions = [model.predict(atoms) for model in models]
         forces = np.array([prediction.forces for prediction in predictions])
-        expected = committee_deviation([prediction.energy for prediction in predictions], forces)
+        energies = [prediction.energy for prediction in predictions]
+        expected = committee_deviation(energies, forces, [prediction.virial for prediction in predictions])
         # Same models and positions; only the order of the pairs, hence of the sums, may differ.
-        for name in ("max_f", "mean_f", "min_f", "energy"):
-            assert complete.deviations[name][frame] == pytest.approx(getattr(expected, name), abs=1e-10)
-        assert complete.deviations["worst_atom"][frame] == force_deviation(forces).argmax()
-        assert complete.potential_energies[frame] == pytest.approx(predictions[0].energy, abs=1e-10)
+        for name in ("max_f", "mean_f", "min_f", "max_v", "mean_v", "min_v"):
+            assert complete.deviations[name][frame] == pytest.approx(getattr(expected, name), abs=1e-12)
+        assert complete.deviations["energy_deviation"][frame] == pytest.approx(expected.energy, abs=1e-12)
+        assert complete.deviations["worst_atom"][frame] == expected.worst_atom
+        assert complete.potential_energies[frame] == pytest.approx(energies[0], abs=1e-10)
 
 
 def test_blow_up_is_a_result_and_is_not_run_again(task, tmp_path):
@@ -138,6 +143,54 @@ def test_killed_process_goes_on_and_ends_where_it_would_have_ended(step, resumed
     # A restart file keeps positions and velocities exactly, sums are done in another order.
     np.testing.assert_allclose(result.positions, complete.positions, atol=1e-8)
     np.testing.assert_allclose(result.cells, complete.cells, atol=1e-8)
+
+
+def test_uncertain_frames_before_and_after_a_kill_are_counted_together(task, complete, tmp_path):
+    # Every frame but that of the perfect crystal counts: 8 is the eighth. Killed on 6, gone on from 5.
+    uncertain = replace(task, stop_above=1e-6, stop_after=8, deviation="legacy")
+    result = explore(uncertain, tmp_path / "run", command=command_killed(tmp_path, 60, kills=1))
+    assert "going on from step 50" in (tmp_path / "run" / "job.err").read_text()
+    assert result.end.reason is EndReason.UNCERTAIN
+    assert result.end.steps_done == 80
+    assert result.end.deviation == result.deviation == "legacy"
+    np.testing.assert_array_equal(result.steps, 10 * np.arange(9))
+    np.testing.assert_allclose(result.positions, complete.positions[:9], atol=1e-8)
+    assert '"corrections": []' not in (tmp_path / "run" / "custodian.json").read_text()
+
+
+def test_draws_of_the_weights_give_the_uncertainty_and_the_stop(task, complete, tmp_path):
+    model = DeepPotential.load(task.models[0])
+    n_weights = sum(parameter.numel() for parameter in model.parameters())
+    changes = 1e-3 * torch.randn(
+        5, n_weights, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
+    samples = Samples(changes, fingerprint(model), "lkf", 1)
+    samples.save(tmp_path / "draws.pt")
+    single = replace(
+        task, models=task.models[:1], samples=tmp_path / "draws.pt", stop_above=1e-9, stop_after=4
+    )
+    result = explore(single, tmp_path / "run")
+    assert result.end.reason is EndReason.UNCERTAIN
+    assert result.deviation == result.end.deviation == "kpu"
+    expected = [sampled_kpu(model, samples, atoms) for atoms in result.frames()]
+    above = [kpu.max >= 1e-9 for kpu in expected]
+    assert len(result) == 5 and above == [False, True, True, True, True]
+    np.testing.assert_array_equal(result.positions, complete.positions[:5])
+    for name in ("max", "mean", "min"):
+        numbers = [getattr(kpu, name) for kpu in expected]
+        np.testing.assert_allclose(result.deviations[f"{name}_f"], numbers, rtol=0, atol=1e-12)
+    energies = [kpu.u_energy for kpu in expected]
+    np.testing.assert_allclose(result.deviations["energy_deviation"], energies, rtol=0, atol=1e-12)
+    assert "max_v" not in result.deviations
+    # In the perfect crystal all atoms are alike.
+    worst = [kpu.u_force.argmax() for kpu in expected]
+    np.testing.assert_array_equal(result.deviations["worst_atom"][1:], worst[1:])
+
+
+def test_collapsed_committee_is_an_input_fault(task, tmp_path, caplog):
+    replace(task, models=task.models[:1] * 2).write(tmp_path / TASK_FILE)
+    assert run.main([str(tmp_path / TASK_FILE)]) == run.INPUT_FAULT
+    assert f"{FAULT}the committee has collapsed: members" in caplog.text
 
 
 def test_process_killed_three_times_is_a_crash_that_keeps_its_frames(task, tmp_path):

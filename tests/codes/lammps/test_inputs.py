@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,33 @@ def test_task_survives_json(tmp_path):
     assert copy.ensemble is Ensemble.NVT
     assert copy.temperature == 1 / 3
     assert (copy.seed, copy.limits) == (2**40, Limits(force=50.0))
+    assert (copy.samples, copy.deviation, copy.stop_above, copy.stop_after) == (None, "dpgen", None, None)
+
+
+def test_what_is_asked_about_uncertainty_survives_json(tmp_path):
+    committee = task(deviation="legacy", stop_above=0.3, stop_after=5)
+    draws = task(models=["0.pt"], samples="0.samples.pt")
+    for original, measure in ((committee, "legacy"), (draws, "kpu")):
+        original.write(tmp_path / "task.json")
+        copy = ExplorationTask.read(tmp_path / "task.json")
+        assert copy.samples == original.samples
+        assert (copy.deviation, copy.stop_above, copy.stop_after) == (
+            original.deviation,
+            original.stop_above,
+            original.stop_after,
+        )
+        assert copy.measure == measure
+    assert task(models=["0.pt"]).measure is None
+
+
+def test_task_of_an_earlier_version_is_still_read(tmp_path):
+    path = tmp_path / "task.json"
+    task().write(path)
+    values = json.loads(path.read_text())
+    for name in ("samples", "deviation", "stop_above", "stop_after"):
+        del values[name]
+    path.write_text(json.dumps(values))
+    assert ExplorationTask.read(path).measure == "dpgen"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +83,16 @@ def test_task_survives_json(tmp_path):
         ({"timestep": float("nan")}, "timestep: nan; a positive number is needed"),
         ({"stride": 0}, "stride: 0; a positive number is needed"),
         ({"n_steps": -1}, "n_steps: -1; must not be negative"),
+        ({"deviation": "max"}, "deviation: found 'max'; one of dpgen, legacy"),
+        ({"samples": "s.pt"}, "samples: found with 2 models; draws of the weights belong to one"),
+        ({"stop_above": 0.3}, "stop_above: has no effect without stop_after"),
+        ({"stop_after": 3}, "stop_above: None; stop_after needs a positive number"),
+        ({"stop_after": 3, "stop_above": 0.0}, "stop_above: 0.0; stop_after needs a positive number"),
+        ({"stop_after": 0, "stop_above": 0.3}, "stop_after: 0; a positive number is needed"),
+        (
+            {"stop_after": 3, "stop_above": 0.3, "models": ["0.pt"]},
+            "stop_after: a single model without samples has no uncertainty to stop at",
+        ),
         ({"atoms": Atoms("Si", cell=[5, 5, 5], pbc=True)}, "atoms: 1 atoms; dynamics needs two or more"),
         ({"atoms": Atoms("Si2", cell=[5, 5, 0])}, "atoms: the cell has no volume"),
         (

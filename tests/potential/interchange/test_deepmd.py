@@ -39,10 +39,22 @@ def test_a_frozen_model_of_deepmd_computes_here_what_it_computes_there(name, str
     assert agrees(ours.predict(structures["quaternary"]), reference(name)) < ROUNDING
 
 
-def test_a_mean_in_the_descriptor_is_refused_with_the_way_out(reference):
-    with pytest.raises(InputError, match=r"set_davg_zero: true") as refusal:
-        import_model(reference.folder / "made-mean.yaml")
-    assert refusal.value.key == "model.descriptor.@variables.davg"
+def test_a_model_with_a_mean_is_tied_to_its_slots(structures, reference):
+    model = import_model(reference.folder / "made-mean.yaml")
+    squeezed = structures["quaternary"].copy()
+    squeezed.set_cell(squeezed.cell * 0.6, scale_atoms=True)
+    with pytest.raises(InputError, match=r"neighbours of type \d.*ties it to the 20"):
+        model.predict(squeezed)
+
+
+def test_a_model_with_a_mean_goes_back_unchanged(structures, reference, tmp_path):
+    model = import_model(reference.folder / "made-mean.yaml")
+    (file,) = export_model(model, "deepmd", tmp_path / "again.yaml")
+    again = import_model(file).predict(structures["quaternary"])
+    before = model.predict(structures["quaternary"])
+    assert agrees(again, (before.energy, before.forces, before.virial)) < ROUNDING
+    with pytest.raises(InputError, match="its empty slots count"):
+        export_model(model, "deepmd", tmp_path / "larger.yaml", sel=64)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 from alpw.errors import InputError
 from alpw.potential.interchange import export_model, from_deepmd, import_model, to_deepmd
 from alpw.potential.interchange.deepmd_files import PYTHON_VARIABLE
+from alpw.potential.tables import TableOptions
 
 from .conftest import VARIANTS, agrees, make_variant
 
@@ -26,6 +27,12 @@ def test_a_model_comes_back_whatever_the_size_of_the_neighbour_table(name, varia
     export_model(variants[name], "deepmd", tmp_path / "model.yaml", sel=120)
     back = import_model(tmp_path / "model.yaml")
     assert agrees(back.predict(atoms), _results(variants[name], atoms)) < 1e-13
+
+
+def test_a_compressed_model_is_exported_as_its_parent(variants, structures):
+    model, atoms = variants["plain-two-side"], structures["quaternary"]
+    compressed = model.tabulated(TableOptions())
+    assert agrees(from_deepmd(to_deepmd(compressed)).predict(atoms), _results(model, atoms)) < 1e-13
 
 
 def test_a_model_in_single_precision_comes_back(structures):
@@ -100,7 +107,7 @@ def test_what_we_cannot_represent_is_refused_by_its_key(path, value, message, va
 def test_a_scale_that_differs_between_slots_is_refused(variants):
     data = to_deepmd(variants["plain-silicon"])
     data["model"]["descriptor"]["@variables"]["dstd"][0, 3, 0] *= 2
-    with pytest.raises(InputError, match="one scale per type"):
+    with pytest.raises(InputError, match="one row per type"):
         from_deepmd(data)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from alpw.potential.interchange import export_model
+from alpw.potential.tables import TableOptions
 
 from .conftest import VARIANTS, agrees, make_variant
 
@@ -61,6 +62,13 @@ def test_atoms_without_neighbours_have_energy_and_no_force(variants, structures,
     energy, forces, virial, _ = torch.jit.load(file)(*_arguments(model, atoms))
     assert energy.item() == pytest.approx(model.predict(atoms).energy, rel=1e-12)
     assert not forces.any() and not virial.any()
+
+
+def test_a_compressed_model_is_written_with_its_networks(variants, structures, tmp_path):
+    model, atoms = variants["learned-two-side"], structures["quaternary"]
+    (file,) = export_model(model.tabulated(TableOptions()), "torchscript", tmp_path / "model.ts")
+    energy, forces, virial, _ = torch.jit.load(file)(*_arguments(model, atoms))
+    assert agrees(model.predict(atoms), (energy.item(), forces.numpy(), virial.numpy())) < 1e-12
 
 
 def test_single_precision_stays_single(structures, tmp_path):

@@ -70,16 +70,17 @@ class NumpyFilter:
                 virial = self.model.evaluate(frame.environment, create_graph=True).virial[0]
                 for a, b in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):
                     difference = float(frame.virial[0, a, b] - virial[a, b].detach()) / n
-                    value = value + math.copysign(1, difference) * virial[a, b] / (6 * n)
-                    error += abs(difference) / (6 * len(with_virial))
+                    p = self.options.pref_virial
+                    value = value + math.copysign(p, difference) * virial[a, b] / (6 * n)
+                    error += p * abs(difference) / (6 * len(with_virial))
             self.update(self.gradient(value), error * math.sqrt(len(with_virial)))
         value, error = torch.tensor(0.0, dtype=torch.float64), 0.0
         for frame in frames:
             n = int(frame.n_atoms)
             energy = self.model.evaluate(frame.environment, create_graph=True).energy[0]
             difference = float(frame.energy[0] - energy.detach()) / n
-            value = value + math.copysign(1, difference) * energy / n
-            error += abs(difference) / n_frames
+            value = value + math.copysign(self.options.pref_energy, difference) * energy / n
+            error += self.options.pref_energy * abs(difference) / n_frames
         self.update(self.gradient(value), error * math.sqrt(n_frames))
         for group in draws:
             value, error = torch.tensor(0.0, dtype=torch.float64), 0.0
@@ -133,6 +134,9 @@ def test_weights_and_covariance_are_those_of_a_numpy_reference(optimizer: str, s
         block_size=100,
         p0_weight=0.01,
         train_virial=True,
+        pref_energy=7.0,
+        pref_force=3.0,
+        pref_virial=0.6,
         scale_by_atoms=scale_by_atoms,
         atoms_selected=6,
         atoms_per_group=2,

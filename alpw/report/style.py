@@ -1,0 +1,46 @@
+"""How all plots of models look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+#: Colours that remain distinct for colour-blind readers (Okabe and Ito's palette).
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+GREY = "#888888"
+
+
+@contextmanager
+def drawing(file: Path, width: float, height: float, title: str = "") -> Iterator[Figure]:
+    """A figure to draw on, written to ``file`` as PNG at the end.
+
+    Args:
+        file: PNG to write.
+        width: in inches.
+        height: in inches.
+        title: above all panels.
+    """
+    settings = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure
+        if title:
+            figure.suptitle(title, fontsize=11)
+        figure.savefig(file, dpi=150)
+
+
+def logarithmic(*axes: Axis) -> None:
+    """Label logarithmic axes with plain numbers, few enough to stay apart; call it with the limits set."""
+    for axis in axes:
+        decades = float(np.log10(np.divide(*axis.get_view_interval()[::-1])))
+        digits = (1.0, 2.0, 5.0) if decades < 2 else (1.0,)
+        axis.set_major_locator(LogLocator(subs=digits))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,248 @@
+"""Calibration: what an uncertainty means as a force error in eV/Å.
+
+A committee deviation has the unit of a force but not its size, and a KPU has an arbitrary scale. Pairs of an
+uncertainty u and the true error e of the same atoms turn either into a force error:
+
+    expected error   m(u)                  monotone in u
+    bound            q m(u)                at least the error of a new atom with probability `coverage`
+
+    "conformal"      m(u) = u <e>/<u>
+    "isotonic"       m = the monotone function nearest to the pairs in least squares (pool adjacent violators)
+
+q is the ceil((n + 1) coverage)-th smallest of the n ratios e/m(u), which gives the coverage for every finite
+n whatever the distribution, as long as new atoms are drawn like those of the pairs (split conformal
+prediction: Papadopoulos et al., ECML 2002; Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)). The isotonic m
+is fitted to one half of the pairs and q taken from the other, because the ratios must not have been fitted.
+
+Outside the calibrated range the isotonic m stays what it is at the lowest u (little disagreement is no proof
+of a small error), and grows in proportion to u beyond the highest (new ground is worse than the worst seen).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
+
+from alpw.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+Floats = NDArray[np.float64]
+
+FORMAT, VERSION = "alpw-calibration", 1
+METHODS = ("isotonic", "conformal")
+
+#: With fewer pairs a calibration would be noise, and the uncertainty is passed on as it is.
+LEAST_PAIRS = 50
+
+#: Least m(u) in units of the mean error: a ratio to zero is no number.
+FLOOR = 1e-3
+
+# (n + 1) coverage is often meant to be a whole number, such as 20 * 0.95.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A monotone map from an uncertainty to a force error.
+
+    Attributes:
+        method: ``isotonic`` or ``conformal``.
+        coverage: probability with which `bound` is at least the error. An identity keeps no promise.
+        measure: what the uncertainty is, such as ``committee`` or ``kpu``, for the reader of the file.
+        n_pairs: pairs that were given.
+        identity: too few pairs; expected error and bound are the uncertainty itself.
+        uncertainties, errors: ``(n_knots,)``, the expected error in eV/Å at these uncertainties, linear
+            between them; one knot at (<u>, <e>) for the proportional map.
+        quantile: q, the bound in units of the expected error.
+    """
+
+    method: str
+    coverage: float
+    measure: str
+    n_pairs: int
+    identity: bool
+    uncertainties: tuple[float, ...]
+    errors: tuple[float, ...]
+    quantile: float
+
+    @classmethod
+    def fit(
+        cls,
+        uncertainty: ArrayLike,
+        error: ArrayLike,
+        *,
+        method: str = "isotonic",
+        coverage: float = 0.9,
+        measure: str = "",
+        groups: ArrayLike | None = None,
+        seed: int = 1,
+    ) -> Calibration:
+        """Calibrate with pairs from frames that the model was not trained on.
+
+        With too few of them, 50 or what ``coverage`` needs, the map is the identity, and a warning is logged.
+
+        Args:
+            uncertainty: ``(n_pairs,)``, zero or more, in any unit.
+            error: ``(n_pairs,)``, zero or more, eV/Å; see `force_error`.
+            method: ``isotonic`` or ``conformal``.
+            coverage: of `bound`, between 0 and 1.
+            measure: what the uncertainty is.
+            groups: ``(n_pairs,)``, the frame of each pair. The halves then share no frame: atoms of one
+                frame resemble each other more than those of the next.
+            seed: of the halves.
+
+        Raises:
+            InputError: shapes that differ, numbers that are negative or not finite, an unknown method, a
+                coverage that is no probability.
+        """
+        if method not in METHODS:
+            raise InputError(f"found {method!r}; allowed: {', '.join(METHODS)}", key="method")
+        if not 0 < coverage < 1:
+            raise InputError(f"found {coverage!r}; allowed: between 0 and 1, both excluded", key="coverage")
+        u, e = _checked(uncertainty, "uncertainty"), _checked(error, "error")
+        if u.shape != e.shape:
+            raise InputError(f"{len(u)} uncertainties and {len(e)} errors; allowed: as many of both")
+        everything = np.ones(len(u), dtype=bool)
+        fitted, ranked = _halves(len(u), groups, seed) if method == "isotonic" else (everything, everything)
+        n_ranked = int(ranked.sum())
+        rank = math.ceil((n_ranked + 1) * coverage - ROUNDING)
+        if len(u) < LEAST_PAIRS or rank > n_ranked or not u[fitted].any():
+            logger.warning(
+                "%d pairs do not suffice for a calibration (%s, and at least %d for a coverage of %g): "
+                "the uncertainty is used as it is",
+                len(u),
+                f"{LEAST_PAIRS} needed, with uncertainties above zero",
+                math.ceil(coverage / (1 - coverage) - ROUNDING) * (2 if method == "isotonic" else 1),
+                coverage,
+            )
+            return cls(method, coverage, measure, len(u), True, (1.0,), (1.0,), 1.0)
+        floor = max(FLOOR * float(e.mean()), np.finfo(float).tiny)
+        if method == "conformal":
+            knots = np.array([u.mean()]), np.array([max(float(e.mean()), floor)])
+        else:
+            knots = _isotonic(u[fitted], e[fitted], floor)
+        ratios = np.sort(e[ranked] / np.maximum(_interpolate(u[ranked], *knots), floor))
+        return cls(
+            method=method,
+            coverage=coverage,
+            measure=measure,
+            n_pairs=len(u),
+            identity=False,
+            uncertainties=tuple(knots[0].tolist()),
+            errors=tuple(knots[1].tolist()),
+            quantile=float(ratios[rank - 1]),
+        )
+
+    def __call__(self, uncertainty: ArrayLike) -> Floats:
+        """The expected force error in eV/Å; the shape stays."""
+        return _interpolate(
+            np.asarray(uncertainty, dtype=float), np.array(self.uncertainties), np.array(self.errors)
+        )
+
+    def bound(self, uncertainty: ArrayLike) -> Floats:
+        """The force error in eV/Å that is not exceeded with probability `coverage`; the shape stays."""
+        return self.quantile * self(uncertainty)
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON, replacing the file as a whole."""
+        path = Path(path)
+        partial = path.with_name(f".{path.name}.tmp")
+        partial.write_text(
+            json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1) + "\n"
+        )
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Calibration:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: no such file, or one that is no calibration of this version.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", path) from error
+        except ValueError as error:
+            raise InputError(f"not a calibration: not valid JSON ({error})", path) from error
+        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+            raise InputError(f"not a calibration: no {FORMAT!r} in it", path, "format")
+        if (found := content.pop("version", None)) != VERSION:
+            raise InputError(f"found {found!r}; this code reads {VERSION}", path, "version")
+        return _restored(content, path)
+
+
+def force_error(forces: ArrayLike, reference: ArrayLike) -> Floats:
+    """The true error of each atom, |F - F_ref|: what the deviation of a committee estimates.
+
+    Args:
+        forces: ``(n_atoms, 3)`` of the model, in eV/Å.
+        reference: ``(n_atoms, 3)``, the labels, in eV/Å.
+
+    Returns:
+        ``(n_atoms,)`` in eV/Å.
+    """
+    return np.asarray(np.linalg.norm(np.asarray(forces) - np.asarray(reference), axis=-1), dtype=float)
+
+
+def _checked(values: ArrayLike, what: str) -> Floats:
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 1:
+        raise InputError(f"found the shape {array.shape}; allowed: one number per pair", key=what)
+    if not np.isfinite(array).all() or (array < 0).any():
+        bad = np.count_nonzero(~(np.isfinite(array) & (array >= 0)))
+        raise InputError(f"{bad} values are negative or not finite", key=what)
+    return array
+
+
+def _halves(n: int, groups: ArrayLike | None, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Pairs to fit to and pairs to take the quantile from: disjoint, drawn by group."""
+    members = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    if members.shape != (n,):
+        raise InputError(f"found the shape {members.shape}; allowed: ({n},)", key="groups")
+    order = np.random.default_rng(seed).permutation(int(members.max(initial=-1)) + 1)
+    fitted = np.isin(members, order[: len(order) // 2])
+    return fitted, ~fitted
+
+
+def _isotonic(u: Floats, e: Floats, floor: float) -> tuple[Floats, Floats]:
+    """The ends of each level of the isotonic fit, at least ``floor``."""
+    at, place, counts = np.unique(u, return_inverse=True, return_counts=True)
+    means = np.bincount(place, weights=e) / counts
+    fit = np.maximum(isotonic_regression(means, weights=counts).x, floor)
+    inner = (fit[1:-1] == fit[:-2]) & (fit[1:-1] == fit[2:])
+    kept = np.concatenate(([True], ~inner, [True]))[: len(fit)]
+    return at[kept], fit[kept]
+
+
+def _interpolate(u: Floats, at: Floats, values: Floats) -> Floats:
+    """Linear between the knots, constant below them, proportional above; a single knot is proportional."""
+    above = values[-1] * u / at[-1] if at[-1] > 0 else np.full_like(u, values[-1])
+    if len(at) == 1:
+        return np.asarray(above)
+    return np.where(u > at[-1], above, np.interp(u, at, values))
+
+
+def _restored(content: dict[str, Any], path: str | Path) -> Calibration:
+    try:
+        content["uncertainties"] = tuple(float(value) for value in content["uncertainties"])
+        content["errors"] = tuple(float(value) for value in content["errors"])
+        calibration = Calibration(**content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"not a calibration: {error}", path) from error
+    at, values = np.array(calibration.uncertainties), np.array(calibration.errors)
+    numbers = np.array([*at, *values, calibration.quantile, calibration.coverage], dtype=float)
+    if len(at) != len(values) or not len(at) or not np.isfinite(numbers).all():
+        raise InputError("not a calibration: its knots are not pairs of finite numbers", path, "errors")
+    if (np.diff(at) < 0).any() or (np.diff(values) < 0).any() or (numbers < 0).any():
+        raise InputError("not a calibration: its knots do not rise", path, "errors")
+    return calibration

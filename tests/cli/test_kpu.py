@@ -1,0 +1,171 @@
+"""`alpw kpu`: the uncertainty of every atom, as text and arrays, and as calibrated force errors."""
+
+import json
+
+import numpy as np
+import pytest
+from ase.io import read, write
+
+from alpw.potential import DeepPotential
+from alpw.potential.covariance import Covariance
+from alpw.uncertainty.calibration import Calibration
+from alpw.uncertainty.kpu import exact_kpu
+
+
+@pytest.fixture
+def expected():
+    """Exact uncertainties of the held-out frames, straight from the library."""
+
+    def compute():
+        model, covariance = DeepPotential.load("run/model.pt"), Covariance.load("run/model.covariance.pt")
+        return [exact_kpu(model, covariance, atoms) for atoms in read("valid.xyz", ":")]
+
+    return compute
+
+
+def test_the_text_file_has_the_predecessor_s_columns_with_correct_values_and_units(folder, expected):
+    assert folder.alpw("kpu", "run/model.pt", "valid.xyz").exit_code == 0
+    lines = (folder.path / "kpu.out").read_text().splitlines()
+    assert lines[1].split() == ["#", "step", "etot_kpu", "f_kpu_mean", "f_kpu_max", "f_kpu_min"]
+    assert lines[2].split() == ["#", "eV/atom", "eV/A", "eV/A", "eV/A"]
+    table = np.loadtxt("kpu.out")
+    for k, (row, frame) in enumerate(zip(table, expected(), strict=True)):
+        u = frame.u_force
+        assert len(u) == 4
+        assert row == pytest.approx([k, frame.u_energy, u.mean(), u.max(), u.min()], rel=1e-7)
+
+
+def test_the_arrays_have_every_atom_of_every_frame(folder, expected):
+    images = read("valid.xyz", ":")
+    images[3] = images[3].repeat((2, 1, 1))
+    for k, atoms in enumerate(images):
+        atoms.calc, atoms.info = None, {"step": 10 * k}
+    write("md.xyz", images)
+    result = folder.alpw("kpu", "run/model.pt", "md.xyz", "-o", "md", "--json")
+    assert result.exit_code == 0
+    found, frames = np.load("md.npz", allow_pickle=False), json.loads(result.stdout)["frames"]
+    assert found["steps"].tolist() == [frame["step"] for frame in frames] == list(range(0, 140, 10))
+    assert np.bincount(found["frame"]).tolist() == [4, 4, 4, 8] + 10 * [4]
+    assert (found["numbers"] == np.concatenate([atoms.numbers for atoms in images])).all()
+    for k, frame in enumerate(expected()):
+        u = found["u_force"][found["frame"] == k]
+        # A repeated cell has the same atoms twice.
+        assert u == pytest.approx(np.tile(frame.u_force, 2 if k == 3 else 1), rel=1e-6)
+        assert found["u_force_quantiles"][k] == pytest.approx(np.quantile(u, [0.5, 0.9, 0.95]))
+        assert frames[k]["q90"] == pytest.approx(np.quantile(u, 0.9))
+    assert json.loads(str(found["units"]))["u_force"] == "eV/Å"
+
+
+def test_a_sampled_uncertainty_is_within_its_stated_error(folder, expected):
+    result = folder.alpw("kpu", "run/model.pt", "valid.xyz", "--samples", "200", "--json")
+    assert result.exit_code == 0
+    found = np.load("kpu.npz")
+    exact = np.concatenate([frame.u_force for frame in expected()])
+    assert np.mean(abs(found["u_force"] - exact) < 3 * found["stderr_force"]) > 0.9
+    again = folder.alpw("kpu", "run/model.pt", "valid.xyz", "--samples", "200", "-o", "again")
+    assert again.exit_code == 0 and (np.load("again.npz")["u_force"] == found["u_force"]).all()
+
+
+def test_a_covariance_is_computed_from_a_training_set_and_kept(folder):
+    (folder.path / "run/model.covariance.pt").unlink()
+    refused = folder.alpw("kpu", "run/model.pt", "valid.xyz")
+    assert refused.exit_code == 2 and "--posterior-from" in refused.stderr
+    words = ("--posterior-from", "train.xyz", "--save-covariance", "p.pt", "--json")
+    made = folder.alpw("kpu", "run/model.pt", "valid.xyz", "-o", "made", *words)
+    assert made.exit_code == 0 and json.loads(made.stdout)["covariance"]["kind"] == "gauss-newton"
+    assert folder.alpw("kpu", "run/model.pt", "valid.xyz", "--covariance", "p.pt").exit_code == 0
+    assert (np.load("kpu.npz")["u_force"] == np.load("made.npz")["u_force"]).all()
+
+
+def test_a_compressed_model_has_the_uncertainty_of_its_parent(folder, expected):
+    assert folder.alpw("compress", "run/model.pt").exit_code == 0
+    assert folder.alpw("kpu", "run/model.compressed.pt", "valid.xyz").exit_code == 0
+    exact = np.concatenate([frame.u_force for frame in expected()])
+    assert np.load("kpu.npz")["u_force"] == pytest.approx(exact, rel=1e-9)
+
+
+def test_a_calibration_turns_uncertainties_into_force_errors(folder):
+    made = folder.alpw("kpu", "run/model.pt", "valid.xyz", "-o", "a", "--calibrate", "kpu.json", "--json")
+    assert made.exit_code == 0 and json.loads(made.stdout)["calibration"]["pairs"] == 56
+    calibration = Calibration.load("kpu.json")
+    assert calibration.measure == "kpu" and not calibration.identity
+    used = folder.alpw("kpu", "run/model.pt", "valid.xyz", "--calibration", "kpu.json", "--json")
+    found = np.load("kpu.npz")
+    assert found["expected_error"] == pytest.approx(calibration(found["u_force"]))
+    assert found["bound"] == pytest.approx(calibration.bound(found["u_force"]))
+    model = DeepPotential.load("run/model.pt")
+    images = read("valid.xyz", ":")
+    errors = [np.linalg.norm(model.predict(a).forces - a.get_forces(), axis=1) for a in images]
+    assert np.mean(np.concatenate(errors) <= found["bound"]) > 0.75
+    rows = json.loads(used.stdout)["frames"]
+    assert rows[0]["expected_error"] == pytest.approx(found["expected_error"][found["frame"] == 0].mean())
+
+
+def test_lammps_types_are_the_model_s_elements_unless_named(folder):
+    dump = """ITEM: TIMESTEP
+400
+ITEM: NUMBER OF ATOMS
+2
+ITEM: BOX BOUNDS pp pp pp
+0.0 2.9
+0.0 3.0
+0.0 5.5
+ITEM: ATOMS id type x y z
+1 1 0.0 0.0 0.0
+2 2 1.4 1.5 2.6
+"""
+    (folder.path / "dump").write_text(dump)
+    for name, words in (("a", ()), ("b", ("--elements", "Au Cu"))):
+        result = folder.alpw("kpu", "run/model.pt", "dump", "-o", name, *words)
+        assert result.exit_code == 0, result.stderr
+    assert np.load("a.npz")["numbers"].tolist() == [29, 79] and np.load("a.npz")["steps"].tolist() == [400]
+    assert np.load("b.npz")["numbers"].tolist() == [79, 29]
+
+
+def other_weights(folder):
+    model = DeepPotential.load("run/model.pt")
+    model.energy_bias += 1.0
+    next(model.parameters()).data += 1.0
+    model.save("run/model.pt")
+
+
+def iron(folder):
+    text = (folder.path / "valid.xyz").read_text().splitlines()
+    text[8 * 6 + 3] = text[8 * 6 + 3].replace("Cu", "Fe").replace("Au", "Fe")
+    (folder.path / "valid.xyz").write_text("\n".join(text) + "\n")
+
+
+def on_top_of_each_other(folder):
+    atoms = read("valid.xyz", "0")
+    atoms.positions[1] = atoms.positions[0]
+    atoms.calc = None
+    write("valid.xyz", atoms)
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "status", "message"),
+    [
+        (other_weights, (), 2, "run/model.covariance.pt: this lkf covariance"),
+        (iron, (), 2, "valid.xyz: frame 8: element Fe is not one of the model's Cu, Au"),
+        (on_top_of_each_other, (), 1, "valid.xyz: frame 0: "),
+        (lambda folder: (folder.path / "valid.xyz").write_text(""), (), 2, "valid.xyz: "),
+        (lambda folder: None, ("--covariance", "valid.xyz"), 2, "valid.xyz: "),
+        (lambda folder: None, ("--calibration", "param.json"), 2, "param.json: format: not a calibration"),
+        (lambda folder: None, ("-o", "no/where"), 2, "no/where.out: no folder no"),
+    ],
+    ids=["other weights", "element", "collision", "empty", "no covariance", "no calibration", "no folder"],
+)
+def test_bad_input_is_named_and_leaves_no_file(folder, change, words, status, message):
+    change(folder)
+    before = folder.files()
+    result = folder.alpw("kpu", "run/model.pt", "valid.xyz", *words)
+    assert result.exit_code == status and message in result.stderr and "Traceback" not in result.output
+    assert folder.files() == before
+
+
+def test_results_are_not_overwritten_without_force(folder):
+    assert folder.alpw("kpu", "run/model.pt", "valid.xyz").exit_code == 0
+    before = folder.files()
+    refused = folder.alpw("kpu", "run/model.pt", "train.xyz")
+    assert refused.exit_code == 2 and "--force" in refused.stderr and folder.files() == before
+    assert folder.alpw("kpu", "run/model.pt", "train.xyz", "--force").exit_code == 0

@@ -65,9 +65,10 @@ def compress(
             }
             print_json({"model": str(model_file), "file": str(target), **asdict(report), "units": units})
             return
+        tables = "table" if report.n_tables == 1 else "tables"
         kind = "given structures" if report.from_user else "random crystals"
         console.print(
-            f"{report.n_tables} tables of {report.n_nodes} nodes, order {report.order}, spacing "
+            f"{report.n_tables} {tables} of {report.n_nodes} nodes, order {report.order}, spacing "
             f"{report.spacing:g}, {report.size:.1f} MB"
         )
         console.print(

@@ -93,7 +93,7 @@ class Optimizer(Section):
         False, meaning="Kalman: divide force errors by the number of atoms; large frames then count less"
     )
     pre_fac_force: float = setting(2.0, meaning="Kalman: weight of forces", gt=0)
-    pre_fac_etot: float = setting(1.0, meaning="Kalman: weight of energies", gt=0)
+    pre_fac_etot: float = setting(10.0, meaning="Kalman: weight of energies", gt=0)
     pre_fac_virial: float = setting(1.0, meaning="Kalman: weight of virials", gt=0)
 
     @property

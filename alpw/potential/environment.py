@@ -180,11 +180,11 @@ def fill_slots(environment: Environment, sel: Tensor, *, type_one_side: bool) ->
     n_types, n_atoms = len(sel), environment.n_atoms
     empty = sel - environment.neighbor_counts(n_types)
     if bool((empty < 0).any()):
-        atom, kind = divmod(int(empty.argmin()), n_types)
+        atom, column = divmod(int(empty.argmin()), n_types)
+        n_neighbors, n_slots = int(sel[column] - empty[atom, column]), int(sel[column])
         raise InputError(
-            f"atom {atom} has {int(sel[kind] - empty[atom, kind])} neighbours of type {kind}; this model "
-            f"subtracts a mean (davg) from its descriptor, which ties it to the {int(sel[kind])} that it was "
-            "trained with",
+            f"atom {atom} has {n_neighbors} neighbours of type {column}; this model subtracts a mean (davg) "
+            f"from its descriptor, which ties it to the {n_slots} slots that it was trained with",
             key="sel",
         )
     graph, device = environment.graph, sel.device

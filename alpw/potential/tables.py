@@ -6,10 +6,10 @@ has its value and derivatives at both ends,
     g(s~) = Σ_e  h_e0(t) g(x_k+e) + h_e1(t) Δ g'(x_k+e) + h_e2(t) Δ^2 g''(x_k+e)        e = 0, 1
 
 (order 5; order 3 is without the second derivatives). It is continuous with its first two (order 3: one)
-derivatives. A row of the table holds one of g, Δ g', Δ^2 g'' for all columns of the embedding, so that a
-look-up is a weighted sum of neighbouring rows; its derivative sums the same rows with h'(t)/Δ.
-
-Hermite's form has no division by Δ, and needs half the memory of coefficients per interval.
+derivatives. Stored are its coefficients in powers of t. A row of the table holds one of them for all columns
+of the embedding, so that a look-up is a sum of the rows of an interval with the weights 1, t, t^2, ..., and
+its derivative sums them with 0, 1, 2t, ... over Δ. The coefficients come from float64: differences between
+nodes, divided by Δ, would cost a float32 model two digits of its forces.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch.autograd.function import once_differentiable
 
 from alpw.errors import InputError
 
-# Rows: powers of t; columns: the weights of g, Δ g' (, Δ^2 g'') at the left end, then at the right end.
+# Rows: the coefficient of 1, t, t^2, ...; columns: g, Δ g' (, Δ^2 g'') at the left end, then at the right.
 HERMITE: dict[int, list[list[float]]] = {
     3: [[1, 0, 0, 0], [0, 1, 0, 0], [-3, -2, 3, -1], [2, 1, -2, 1]],
     5: [
@@ -82,7 +82,6 @@ class EmbeddingTables(nn.Module):
     """
 
     rows: Tensor
-    weights: Tensor
     offsets: Tensor
 
     def __init__(
@@ -92,14 +91,11 @@ class EmbeddingTables(nn.Module):
         self.options = options
         self.start, end = span
         self.n_intervals = max(1, math.ceil((end - self.start) / options.spacing))
-        self.rows_per_node = (options.order + 1) // 2
         # Nodes in float64 also for a float32 model: x_k has to be exact to have the right G.
         count = torch.arange(self.n_intervals + 1, dtype=torch.float64, device=like.device)
         nodes = self.start + count * options.spacing
-        tables = [_hermite_rows(embedding, nodes, options) for embedding in embeddings]
+        tables = [_coefficients(embedding, nodes, options) for embedding in embeddings]
         self.register_buffer("rows", torch.cat(tables).to(like.dtype), persistent=False)
-        hermite = torch.tensor(HERMITE[options.order], dtype=like.dtype, device=like.device)
-        self.register_buffer("weights", hermite, persistent=False)
         offsets = torch.arange(options.order + 1, dtype=torch.int32, device=like.device)
         self.register_buffer("offsets", offsets, persistent=False)
 
@@ -122,14 +118,12 @@ class EmbeddingTables(nn.Module):
         powers = [torch.ones_like(x), x - interval]
         for _ in range(order - 1):
             powers.append(powers[-1] * powers[1])
-        slopes = [torch.zeros_like(x), *(powers[k - 1] * (k / spacing) for k in range(1, order + 1))]
+        slopes = [powers[k - 1] * (k / spacing) for k in range(1, order + 1)]
         if kind is not None:
-            interval += kind.int() * (self.n_intervals + 1)
-        # The rows of both ends of an interval follow each other.
-        rows = interval[:, None] * self.rows_per_node + self.offsets
-        columns, derivatives = (
-            weighted_rows(self.rows, rows, torch.stack(basis).T @ self.weights) for basis in (powers, slopes)
-        )
+            interval += kind.int() * self.n_intervals
+        rows = interval[:, None] * (order + 1) + self.offsets
+        columns = weighted_rows(self.rows, rows, torch.stack(powers, dim=1))
+        derivatives = weighted_rows(self.rows, rows[:, 1:].contiguous(), torch.stack(slopes, dim=1))
         return columns, derivatives
 
 
@@ -181,8 +175,8 @@ class Contraction(torch.autograd.Function):
         return by_table, None, None
 
 
-def _hermite_rows(embedding: Embedding, nodes: Tensor, options: TableOptions) -> Tensor:
-    """g, Δ g' and, for order 5, Δ^2 g'' of the nodes ``(n_nodes,)``, ``(n_nodes * rows_per_node, M)``."""
+def _coefficients(embedding: Embedding, nodes: Tensor, options: TableOptions) -> Tensor:
+    """Coefficients between the nodes ``(n_nodes,)``, ``((n_nodes - 1) (order + 1), M)``."""
     x = nodes[:, None]
     step = torch.full_like(x, options.spacing)
 
@@ -191,7 +185,8 @@ def _hermite_rows(embedding: Embedding, nodes: Tensor, options: TableOptions) ->
         return derivative
 
     with torch.no_grad():
-        rows = [embedding(x), slope(x)]
+        at_node = [embedding(x), slope(x)]
         if options.order == 5:
-            rows.append(torch.func.jvp(slope, (x,), (step,))[1])
-    return torch.stack(rows, dim=1).flatten(0, 1)
+            at_node.append(torch.func.jvp(slope, (x,), (step,))[1])
+    ends = torch.stack([*(values[:-1] for values in at_node), *(values[1:] for values in at_node)], dim=1)
+    return (x.new_tensor(HERMITE[options.order]) @ ends).flatten(0, 1)

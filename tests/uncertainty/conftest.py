@@ -38,6 +38,8 @@ def make_model() -> Callable[..., DeepPotential]:
         with torch.no_grad():
             for index in range(len(model.config.elements)):
                 model.descriptor.dstd[index] = torch.tensor([0.3, 0.2, 0.2, 0.2]) * (1 + 0.1 * index)
+                if not model.config.set_davg_zero:
+                    model.descriptor.davg[index, 0] = 0.05 + 0.03 * index
         return model
 
     return make

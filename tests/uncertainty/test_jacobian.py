@@ -37,6 +37,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "fitting_neuron": (59, 59),
     },
     "fixed type vectors": {"type_embedding": "physical"},
+    "a mean, with empty slots that count": {"set_davg_zero": False, "sel": (70, 70)},
 }
 
 

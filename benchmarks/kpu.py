@@ -114,9 +114,7 @@ def measure(cells: int, n_components: int, repeats: int) -> dict[str, Any]:
 
     result["derivatives"] = cpu_seconds(derivatives, repeats)
     chosen = np.linspace(0, 3 * len(atoms) - 1, n_components).astype(int).tolist()
-    start = peak_memory()
     seconds, variances = brute_force(model, environment, covariance, chosen)
-    result["peer_memory"] = peak_memory() - start
     result |= {f"peer_{name}": value for name, value in seconds.items()}
     found = torch.from_numpy(exact.variances.ravel()[chosen])
     result["difference"] = float(((found - variances) / variances).abs().max())

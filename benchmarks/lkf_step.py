@@ -1,13 +1,13 @@
 """A training step of the Kalman filter against deepmd-kit's (PyTorch backend), in one run on the same data.
 
-Both start from the same weights and statistics of the default network (one element, 26651 weights, blocks of
-5120) and see the same frames of 64 silicon atoms in the same order, and the same atoms of each. With
-deepmd-kit's settings (P = 1 at first, all measurements divided by the number of atoms) they end with the same
-weights, which is checked. Each runs in a process of its own with one thread. Printed are ratios of CPU time,
-deepmd-kit's over ours: of the optimizer alone (from gradients to new weights and a new covariance), and of the
-whole step (one energy and four force measurements with their gradients; deepmd-kit also finds neighbours in
-it, we did that once). Then P in float32 against float64, with our settings: error on held-out frames after the
-same number of steps.
+Both start from the same weights and statistics of the default network (one element, 26651 weights, blocks
+of 5120) and see the same frames of 64 silicon atoms in the same order, and the same atoms of each. With
+deepmd-kit's settings (P = 1 at first, all measurements divided by the number of atoms) they end with the
+same weights, which is checked. Each runs in a process of its own with one thread. Printed are ratios of CPU
+time, deepmd-kit's over ours: of the optimizer alone (from gradients to new weights and a new covariance),
+and of the whole step (one energy and four force measurements with their gradients; deepmd-kit also finds
+neighbours in it, we did that once). Then P in float32 against float64, with our settings: error on held-out
+frames after the same number of steps.
 
 python benchmarks/lkf_step.py [--quick] [--json] [--deepmd-python PYTHON]
 """

@@ -4,8 +4,8 @@ The same weights (default network, silicon, rcut 6 Å, 25x3 / 16 / 50x3), the sa
 velocities, NVE at 300 K, one thread. Ours is the exploration driver: LAMMPS integrates, our forces come
 through `fix external`, and every step passes the driver's checks. deepmd-kit's is `pair_style deepmd` on
 the exported `.pb` and on what `dp --tf compress` makes of it. Each engine has processes of its own, taking
-turns; the smallest CPU time per step of all rounds counts. Energies of both engines are compared at the
-first and the last step; peak memory is that of the process.
+turns; the smallest CPU time per step of all rounds, and of four segments in each, counts. Energies of both
+engines are compared at the first and the last step; peak memory is that of the process.
 
 python benchmarks/md_step.py [--quick] [--json] [--deepmd-python PYTHON]
 """
@@ -37,9 +37,8 @@ from alpw.potential.interchange.deepmd_export import to_deepmd
 from alpw.potential.interchange.deepmd_files import write_deepmd
 from alpw.potential.model import Prediction
 
-STEPS = {64: 200, 512: 50, 4096: 12}
-QUICK_STEPS = {64: 100, 512: 20}
-WARM_UP = 5
+STEPS = {64: 60, 512: 15, 4096: 4}
+WARM_UP, SEGMENTS = 5, 4
 TEMPERATURE, SEED = 300.0, 11
 OURS = ("plain", "compressed", "plain float32", "compressed float32")
 THEIRS = {"plain": "model.pb", "compressed": "compressed.pb"}
@@ -88,18 +87,19 @@ class ClockedModel(VerletModel):
         return prediction
 
 
-def our_steps(folder: Path, name: str, steps: dict[int, int]) -> dict[str, Any]:
+def our_steps(folder: Path, name: str, sizes: list[int]) -> dict[str, Any]:
     """Time per step, energies and memory of one of our models, by size; in this process."""
     results = {}
-    for n_atoms, n_steps in steps.items():
+    for n_atoms in sizes:
+        n_steps = STEPS[n_atoms]
         model = ClockedModel(DeepPotential.load(folder / f"{name}.pt"))
         task = ExplorationTask(
             atoms=structure(n_atoms),
             models=(folder / f"{name}.pt",),
             ensemble=Ensemble.NVE,
             temperature=TEMPERATURE,
-            n_steps=WARM_UP + n_steps,
-            stride=WARM_UP + n_steps,
+            n_steps=WARM_UP + SEGMENTS * n_steps,
+            stride=WARM_UP + SEGMENTS * n_steps,
             seed=SEED,
             restart_stride=0,
         )
@@ -108,7 +108,7 @@ def our_steps(folder: Path, name: str, steps: dict[int, int]) -> dict[str, Any]:
         if end.reason is not EndReason.COMPLETED:
             raise AlpwError(f"{name}, {n_atoms} atoms: {end.reason.value}, {end.message}")
         results[str(n_atoms)] = {
-            "ms": 1e3 * (model.clock[-1] - model.clock[WARM_UP]) / n_steps,
+            "ms": 1e3 * float(np.diff(model.clock[WARM_UP::n_steps]).min()) / n_steps,
             "energies": [model.energies[0], model.energies[-1]],
             "memory": peak_memory(),
         }
@@ -130,11 +130,10 @@ thermo_style custom step pe
 thermo_modify norm no format float %.12g
 thermo {total}
 run {warm_up}
-run {n_steps}
 """
 
 
-def their_steps(folder: Path, file: str, n_atoms: int, n_steps: int, python: Path) -> dict[str, Any]:
+def their_steps(folder: Path, file: str, n_atoms: int, python: Path) -> dict[str, Any]:
     """The same of `pair_style deepmd`: LAMMPS itself, without a Python around it."""
     data = folder / f"{n_atoms}.data"
     write(data, structure(n_atoms), format="lammps-data", specorder=["Si"], masses=True)
@@ -144,10 +143,9 @@ def their_steps(folder: Path, file: str, n_atoms: int, n_steps: int, python: Pat
         temperature=TEMPERATURE,
         seed=SEED % 900_000_000 + 1,
         warm_up=WARM_UP,
-        n_steps=n_steps,
-        total=WARM_UP + n_steps,
+        total=WARM_UP + SEGMENTS * STEPS[n_atoms],
     )
-    (folder / "in.lammps").write_text(text)
+    (folder / "in.lammps").write_text(text + f"run {STEPS[n_atoms]}\n" * SEGMENTS)
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         capture_output=True,
@@ -175,11 +173,11 @@ def their_steps(folder: Path, file: str, n_atoms: int, n_steps: int, python: Pat
     said = log.read_text()
     if process.returncode:
         raise AlpwError(f"LAMMPS failed on {file}:\n{said[-2000:]}")
-    seconds = float(re.findall(r"Loop time of (\S+)", said)[-1])
-    share = float(re.findall(r"([\d.]+)% CPU use", said)[-1]) / 100
+    seconds = np.array(re.findall(r"Loop time of (\S+)", said), dtype=float)
+    share = np.array(re.findall(r"([\d.]+)% CPU use", said), dtype=float) / 100
     energies = [float(value) for value in re.findall(r"^ +\d+ +(-?[\d.]+(?:e[+-]\d+)?)$", said, re.M)]
     return {
-        "ms": 1e3 * seconds * share / n_steps,
+        "ms": 1e3 * float((seconds * share)[1:].min()) / STEPS[n_atoms],
         "energies": [energies[0], energies[-1]],
         "memory": memory,
     }
@@ -187,20 +185,20 @@ def their_steps(folder: Path, file: str, n_atoms: int, n_steps: int, python: Pat
 
 def compare(quick: bool, python: Path) -> dict[str, Any]:
     """Every engine at every size; the best of the rounds."""
-    steps, rounds = (QUICK_STEPS, 1) if quick else (STEPS, 2)
+    sizes, rounds = ([64, 512], 1) if quick else (list(STEPS), 3)
     runs: dict[str, list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_models(folder, python)
         for _ in range(rounds):
             for variant in OURS:
-                arguments = ["--ours", variant, "--folder", name, *(["--quick"] if quick else [])]
+                arguments = ["--ours", variant, "--folder", name, "--sizes", *map(str, sizes)]
                 found = run_python(Path(__file__), arguments)
                 runs.setdefault(f"alpw {variant}", []).append(found)
             for variant, file in THEIRS.items():
-                found = {str(n): their_steps(folder, file, n, k, python) for n, k in steps.items()}
+                found = {str(n): their_steps(folder, file, n, python) for n in sizes}
                 runs.setdefault(f"deepmd-kit {variant}", []).append(found)
-    return {str(n_atoms): _table(runs, str(n_atoms)) for n_atoms in steps}
+    return {str(n_atoms): _table(runs, str(n_atoms)) for n_atoms in sizes}
 
 
 def _table(runs: dict[str, list[dict[str, Any]]], size: str) -> dict[str, Any]:
@@ -245,10 +243,10 @@ def main() -> None:
     parser.add_argument("--deepmd-python", type=Path, default=DEEPMD_PYTHON)
     parser.add_argument("--ours", choices=OURS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--sizes", type=int, nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.ours:
-        steps = QUICK_STEPS if arguments.quick else STEPS
-        print(json.dumps(our_steps(arguments.folder, arguments.ours, steps)))
+        print(json.dumps(our_steps(arguments.folder, arguments.ours, arguments.sizes)))
         return
     result = compare(arguments.quick, arguments.deepmd_python)
     print(json.dumps(result)) if arguments.json else report(result)

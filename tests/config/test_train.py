@@ -36,8 +36,15 @@ class TestOptimizer:
         assert optimizer.optimizer == "LKF" and optimizer.is_kalman
         assert (optimizer.kalman_lambda, optimizer.kalman_nue) == (0.98, 0.9987)
         assert (optimizer.block_size, optimizer.nselect, optimizer.groupsize) == (5120, 24, 6)
-        assert (optimizer.pre_fac_force, optimizer.pre_fac_etot, optimizer.pre_fac_virial) == (2, 1, 1)
+        assert (optimizer.pre_fac_force, optimizer.pre_fac_virial) == (2, 1)
         assert (optimizer.train_energy, optimizer.train_force, optimizer.train_virial) == (True, True, False)
+
+    def test_energies_count_more_since_forces_are_not_divided_by_the_number_of_atoms(
+        self, silicon: Content, read: Read
+    ) -> None:
+        silicon["train"]["optimizer"] = {"optimizer": "lkf"}
+        optimizer = read(silicon).train.optimizer
+        assert (optimizer.scale_by_atoms, optimizer.pre_fac_etot) == (False, 10)
 
     @pytest.mark.parametrize("name", OPTIMIZER_KEYS)
     def test_keys_of_another_optimizer_are_notes(self, silicon: Content, read: Read, name: str) -> None:

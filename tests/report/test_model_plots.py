@@ -10,7 +10,7 @@ from alpw.potential.evaluation import Comparison
 from alpw.report.calibration import plot_calibration
 from alpw.report.learning_curve import plot_learning_curve
 from alpw.report.parity import plot_parity
-from alpw.uncertainty.calibration import METHODS, Calibration
+from alpw.uncertainty.calibration import Calibration
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def epochs(n, valid_every=1):
             epoch=k,
             step=10 * k,
             learning_rate=1e-3,
+            kalman_lambda=None,
             loss=2.0 / k,
             train_force_rmse=0.5 / k,
             train_energy_rmse=0.02 / k,
@@ -88,7 +89,7 @@ def test_parity_puts_labels_on_the_abscissa_and_the_model_on_the_ordinate(figure
     force, energy, virial = figure().axes
     points = np.concatenate([np.asarray(part.get_offsets()) for part in force.collections])
     assert len(points) == 45 and points[:, 1] - points[:, 0] == pytest.approx(np.full(45, 0.1))
-    assert [text.get_text() for text in force.get_legend().get_texts()] == ["Ge", "Si"]
+    assert [text.get_text() for text in force.get_legend().get_texts()] == ["Si", "Ge"]
     assert np.asarray(energy.collections[0].get_offsets())[0] == pytest.approx([-8.1, -8.0])
     assert "100" in energy.get_title() and "meV/atom" in energy.get_title()
     assert "0.333" in virial.get_title()
@@ -114,9 +115,8 @@ def test_a_single_atom_at_rest_can_be_drawn(tmp_path):
     plot_parity(found, found.errors(), tmp_path / "parity.png")
 
 
-@pytest.mark.parametrize("n", [1, 30, 600])
-@pytest.mark.parametrize("method", METHODS)
-def test_a_calibration_is_drawn_with_the_coverage_that_was_found(figure, tmp_path, method, n):
+@pytest.mark.parametrize(("n", "method"), [(1, "conformal"), (600, "isotonic")])
+def test_a_calibration_is_drawn_with_the_coverage_that_was_found(figure, tmp_path, n, method):
     rng = np.random.default_rng(2)
     u = rng.lognormal(size=n)
     e = u * abs(rng.normal(size=n))

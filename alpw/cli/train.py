@@ -37,9 +37,9 @@ from alpw.cli.models import (
 from alpw.config.train import Train
 from alpw.config.train_file import TrainInput, load_train
 from alpw.errors import AlpwError, InputError
+from alpw.files import write_atomically
 from alpw.potential import DeepPotential, EpochRecord, TrainingOptions, TrainingReport
 from alpw.potential import train as fit
-from alpw.potential.checkpoint import write_atomically
 from alpw.potential.covariance import covariance_path
 from alpw.potential.dataset import prepare
 from alpw.potential.training.committee import train_committee as fit_committee

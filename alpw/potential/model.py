@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from alpw.errors import AlpwError, InputError
-from alpw.potential.checkpoint import pack, unpack, write_atomically
+from alpw.files import write_atomically
+from alpw.potential.checkpoint import pack, unpack
 from alpw.potential.config import ACTIVATIONS, DeepPotentialConfig
 from alpw.potential.descriptor import SmoothDescriptor
 from alpw.potential.environment import Environment, build_environment, fill_slots

@@ -1,54 +1,68 @@
-"""Files of tensors and plain values, however large: written in one step, read without executing code."""
+"""Tensors and plain values in torch's format, with a name and a version; read without executing code."""
 
 from __future__ import annotations
 
-import os
-import tempfile
+import pickle
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from zipfile import BadZipFile
 
 import torch
 
 from alpw.errors import InputError
-from alpw.potential.checkpoint import UNREADABLE
+from alpw.files import replacing
+
+# What torch.load raises, depending on where the data end and on what they are.
+UNREADABLE = (RuntimeError, EOFError, OSError, ValueError, KeyError, BadZipFile, pickle.UnpicklingError)
+
+
+def write_tensors(target: IO[bytes], format: str, version: int, content: dict[str, Any]) -> None:
+    """Write ``content`` to an open file."""
+    torch.save({"format": format, "version": version, **content}, target)
+
+
+def read_tensors(
+    source: IO[bytes] | Path,
+    format: str,
+    version: int,
+    *,
+    device: torch.device | str | None = None,
+    file: str | Path | None = None,
+) -> dict[str, Any]:
+    """What `write_tensors` wrote, from an open file or the path of one; no code in it is executed.
+
+    Raises:
+        InputError: truncated or foreign data, or another version of the format; names ``file``.
+    """
+    what = format.removeprefix("alpw-").replace("-", " ")
+    try:
+        content = torch.load(source, map_location=device or "cpu", weights_only=True)
+    except UNREADABLE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"not a readable {what} ({reason})", file=file) from error
+    if not isinstance(content, dict) or content.get("format") != format:
+        raise InputError(f"a torch file, but not a {what} of format {format!r}", file=file)
+    found = content.get("version")
+    if found != version:
+        raise InputError(f"{what} format {found!r}; this code reads {version}", file=file, key="version")
+    return content
 
 
 def save_tensors(path: str | Path, format: str, version: int, content: dict[str, Any]) -> None:
-    """Write ``content`` so that a reader sees the old file or the new one, never a part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        # Streamed: a weight covariance of a gigabyte must not be held twice.
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save({"format": format, "version": version, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write ``content`` to ``path`` in one step, streamed: a covariance of a gigabyte is not held twice."""
+    with replacing(path) as file:
+        write_tensors(file, format, version, content)
 
 
 def load_tensors(
     path: str | Path, format: str, version: int, *, device: torch.device | str | None = None
 ) -> dict[str, Any]:
-    """What `save_tensors` wrote; no code in it is executed.
+    """What `save_tensors` wrote.
 
     Raises:
-        InputError: no such file, truncated or foreign data, another version of the format.
+        InputError: no such file, or what `read_tensors` raises.
     """
-    what = format.removeprefix("alpw-").replace("-", " ")
     if not Path(path).is_file():
+        what = format.removeprefix("alpw-").replace("-", " ")
         raise InputError(f"there is no such {what} file", file=path)
-    try:
-        content = torch.load(path, map_location=device or "cpu", weights_only=True)
-    except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"not a readable {what} file ({reason})", file=path) from error
-    if not isinstance(content, dict) or content.get("format") != format:
-        raise InputError(f"a torch file, but not a {what}", file=path)
-    if content.get("version") != version:
-        found = content.get("version")
-        raise InputError(f"{what} format {found!r}; this code reads {version}", file=path, key="version")
-    return content
+    return read_tensors(Path(path), format, version, device=device, file=path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alpw.potential.checkpoint import write_atomically
+from alpw.files import write_atomically
 from alpw.uncertainty.kpu import KPU
 
 Floats = NDArray[np.float64]

@@ -66,11 +66,11 @@ def test_nothing_is_overwritten_without_force(folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("compress", "cut.pt"), "cut.pt: not a readable model"),
+        (("compress", "cut.pt"), "cut.pt: not a readable deep potential"),
         (("compress", "run/model.pt", "--order", "4"), "order: found 4"),
         (("compress", "run/model.pt", "--spacing", "0"), "spacing: found 0.0"),
         (("compress", "run/model.pt", "--frames", "iron.xyz"), "iron.xyz: element Fe"),
-        (("export", "cut.pt", "--to", "ase"), "cut.pt: not a readable model"),
+        (("export", "cut.pt", "--to", "ase"), "cut.pt: not a readable deep potential"),
         (("export", "run/model.pt", "--to", "deepmd", "-o", "model.xml"), "model.xml: found .xml; allowed"),
         (("export", "run/model.pt", "--to", "ase", "--structure", "iron.xyz"), "iron.xyz: element Fe"),
         (("export", "run/model.pt", "--to", "ase", "-o", "no/where.py"), "no/where.py: no folder"),

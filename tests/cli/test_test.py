@@ -98,7 +98,7 @@ def other_element(folder):
 @pytest.mark.parametrize(
     ("change", "words", "message"),
     [
-        (truncate, (), "run/model.pt: not a readable model (5000 bytes"),
+        (truncate, (), "run/model.pt: not a readable deep potential ("),
         (other_element, (), "valid.xyz: frame 0: element Fe is not one of the model's Cu, Au"),
         (lambda folder: None, ("nothing.xyz",), "nothing.xyz: no such file or folder"),
         (lambda folder: None, ("run/model.pt",), "run/model.pt: neither an extended XYZ file nor"),

@@ -61,7 +61,7 @@ def test_tables_that_cannot_be_made_are_refused(make_model: MakeModel) -> None:
 def test_a_truncated_file_is_refused(make_model: MakeModel, tmp_path: Path, keep: int) -> None:
     path = tmp_path / "model.pt"
     path.write_bytes(make_model().to_bytes()[:keep])
-    with pytest.raises(InputError, match=r"model\.pt: not a readable model"):
+    with pytest.raises(InputError, match=r"model\.pt: not a readable deep potential"):
         DeepPotential.load(path)
 
 
@@ -73,7 +73,7 @@ def _stored(content: object) -> bytes:
 
 def test_another_version_is_refused_by_number(make_model: MakeModel) -> None:
     content = torch.load(io.BytesIO(make_model().to_bytes()), weights_only=True)
-    with pytest.raises(InputError, match="version: model format 999"):
+    with pytest.raises(InputError, match="version: deep potential format 999"):
         DeepPotential.from_bytes(_stored({**content, "version": 999}))
 
 
@@ -107,7 +107,7 @@ class _Payload:
 @pytest.mark.parametrize("serialise", [_stored, pickle.dumps])
 def test_code_in_a_file_is_not_executed(tmp_path: Path, serialise: Callable[[object], bytes]) -> None:
     marker = tmp_path / "executed"
-    with pytest.raises(InputError, match="not a readable model"):
+    with pytest.raises(InputError, match="not a readable deep potential"):
         DeepPotential.from_bytes(serialise(_Payload(marker)))
     assert not marker.exists()
 

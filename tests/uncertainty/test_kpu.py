@@ -163,7 +163,7 @@ def test_a_truncated_or_foreign_file_of_draws_is_refused(
     covariance, path = make_covariance(make_model()), tmp_path / "draws.pt"
     Samples.draw(covariance, 4).save(path)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(InputError, match="not a readable weight draws file"):
+    with pytest.raises(InputError, match="not a readable weight draws"):
         Samples.load(path)
     covariance.save(path)
     with pytest.raises(InputError, match="not a weight draws"):

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from alpw.errors import AlpwError, InputError
-from alpw.potential.checkpoint import write_atomically
+from alpw.files import write_atomically
 from alpw.potential.interchange import deepmd_bridge
 
 PORTABLE = (".yaml", ".yml")

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from alpw.errors import InputError
-from alpw.potential.checkpoint import write_atomically
+from alpw.files import write_atomically
 from alpw.potential.interchange.deepmd_export import layers_of
 from alpw.potential.model import DeepPotential
 from alpw.potential.networks import ResidualLayer

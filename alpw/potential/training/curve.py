@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alpw.errors import InputError
-from alpw.potential.checkpoint import write_atomically
+from alpw.files import write_atomically
 
 
 @dataclass(frozen=True)

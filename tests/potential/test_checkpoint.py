@@ -86,7 +86,7 @@ def test_weights_of_another_architecture_are_refused(make_model: MakeModel) -> N
 
 @pytest.mark.parametrize("content", [{"weights": 1}, [1, 2], torch.zeros(3)])
 def test_a_foreign_torch_file_is_refused(content: object) -> None:
-    with pytest.raises(InputError, match="not a model"):
+    with pytest.raises(InputError, match="not a deep potential"):
         DeepPotential.from_bytes(_stored(content))
 
 

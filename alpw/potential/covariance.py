@@ -119,7 +119,8 @@ class Covariance:
         if fingerprint(model) != self.fingerprint:
             raise InputError(
                 f"this {self.kind} covariance of {self.n_weights} weights belongs to other weights than the "
-                "model's; take the one that was stored with the model, or compute one with gauss_newton"
+                "model's; take the one that was stored with the model, or compute one from the training set "
+                "(alpw kpu --posterior-from TRAINING_DATA)"
             )
 
     def save(self, path: str | Path) -> None:

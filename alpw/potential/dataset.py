@@ -16,6 +16,10 @@ from alpw.potential.model import DeepPotential
 from alpw.potential.neighbors import Graph
 from alpw.structures.frame import LabelledFrame
 
+# Beyond any physics; what crosses them are broken files, which would spoil a training without an error.
+LARGEST_FORCE = 1e5  # eV/Å
+SHORTEST_DISTANCE = 0.1  # Å
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -63,9 +67,13 @@ def prepare(model: DeepPotential, frames: Sequence[LabelledFrame], *, name: str 
 
     Raises:
         InputError: a frame that cannot be trained on, as ``name[index]``: an unknown element, a missing
-            label, a wrong shape, a number that is not finite, more neighbours than a given `sel`.
+            label, a wrong shape, a number that is not finite, an absurd force, atoms that coincide, more
+            neighbours than a given `sel`.
     """
-    return [_prepare(model, frame, key=f"{name}[{index}]") for index, frame in enumerate(frames)]
+    batches = [_prepare(model, frame, key=f"{name}[{index}]") for index, frame in enumerate(frames)]
+    if model.config.sel is not None:
+        _check_capacity(model.config, batches, name)
+    return batches
 
 
 def _prepare(model: DeepPotential, frame: LabelledFrame, key: str) -> Batch:
@@ -75,9 +83,16 @@ def _prepare(model: DeepPotential, frame: LabelledFrame, key: str) -> Batch:
         virial = _checked(label.virial, (3, 3), "virial", key)
     energy = _checked(label.energy, (), "energy", key)
     forces = _checked(label.forces, (len(atoms), 3), "forces", key)
+    if forces.size and np.abs(forces).max() > LARGEST_FORCE:
+        raise InputError(
+            f"atom {np.abs(forces).max(axis=1).argmax()} has a force of {np.abs(forces).max():.3g} eV/Å; "
+            f"allowed: up to {LARGEST_FORCE:g}. Leave the frame out, or look at its calculation",
+            key=key,
+        )
     try:
-        environment = model.environment(model.neighbors(atoms).graph())
-        _check_capacity(model.config, environment)
+        graph = model.neighbors(atoms).graph()
+        _check_distances(graph)
+        environment = model.environment(graph)
     except InputError as error:
         raise InputError(error.message, key=key) from error
     return Batch(
@@ -89,23 +104,37 @@ def _prepare(model: DeepPotential, frame: LabelledFrame, key: str) -> Batch:
     ).to(model.device)
 
 
-def _check_capacity(config: DeepPotentialConfig, environment: Environment) -> None:
-    """Hold a `sel` that was asked for against the neighbours that there are."""
-    if config.sel is None:
+def _check_distances(graph: Graph) -> None:
+    """No label means anything for atoms that coincide, and s(r) is infinite there."""
+    if graph.closest >= SHORTEST_DISTANCE or not len(graph.i):
         return
+    distances = graph.vectors.norm(dim=1)
+    pair = int(distances.argmin())
+    i, j, distance = int(graph.i[pair]), int(graph.j[pair]), float(distances[pair])
+    raise InputError(f"atoms {i} and {j} are {distance:.3g} Å apart; allowed: {SHORTEST_DISTANCE} Å or more")
+
+
+def _check_capacity(config: DeepPotentialConfig, batches: Sequence[Batch], name: str) -> None:
+    """Hold a `sel` that was asked for against the neighbours that there are; the worst frame is named."""
     per_element = isinstance(config.sel, tuple)
     allowed = torch.tensor(config.sel if isinstance(config.sel, tuple) else [config.sel])
-    counts = environment.neighbor_counts(len(config.elements)).cpu()
-    counts = counts if per_element else counts.sum(dim=1, keepdim=True)
-    excess = counts - allowed
-    if not bool((excess > 0).any()):
-        return
-    atom, column = divmod(int(excess.argmax()), excess.shape[1])
-    what = f"{config.elements[column]} neighbours" if per_element else "neighbours"
-    raise InputError(
-        f"atom {atom} has {int(counts[atom, column])} {what} within {config.rcut} Å, and sel allows "
-        f'{int(allowed[column])}; give sel: {int(counts[:, column].max())} or more, or "auto"'
-    )
+    worst, key, message = 0, "", ""
+    for index, batch in enumerate(batches):
+        counts = batch.environment.neighbor_counts(len(config.elements)).cpu()
+        counts = counts if per_element else counts.sum(dim=1, keepdim=True)
+        excess = counts - allowed
+        if int(excess.max()) > worst:
+            worst = int(excess.max())
+            atom, column = divmod(int(excess.argmax()), excess.shape[1])
+            what = f"{config.elements[column]} neighbours" if per_element else "neighbours"
+            key = f"{name}[{index}]"
+            message = (
+                f"atom {atom} has {int(counts[atom, column])} {what} within {config.rcut} Å, "
+                f"more than in any other frame, and sel (max_neigh_num) allows {int(allowed[column])}; "
+                f'give {int(counts[atom, column])} or more, or sel: "auto"'
+            )
+    if message:
+        raise InputError(message, key=key)
 
 
 def _checked(value: object, shape: tuple[int, ...], what: str, key: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from pathlib import Path
 from typing import IO, Any
@@ -38,20 +39,34 @@ def read_tensors(
     try:
         content = torch.load(source, map_location=device or "cpu", weights_only=True)
     except UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"not a readable {what} ({reason})", file=file) from error
+        # Not torch's own words, which advise to read the file in the unsafe way.
+        raise InputError(f"not a readable {what}: truncated, or not a file of ours", file=file) from error
     if not isinstance(content, dict) or content.get("format") != format:
         raise InputError(f"a torch file, but not a {what} of format {format!r}", file=file)
     found = content.get("version")
     if found != version:
-        raise InputError(f"{what} format {found!r}; this code reads {version}", file=file, key="version")
+        raise InputError(
+            f"{what} format {found!r}; this code reads {version}. Make the file anew with this ALPW",
+            file=file,
+            key="version",
+        )
     return content
 
 
 def save_tensors(path: str | Path, format: str, version: int, content: dict[str, Any]) -> None:
-    """Write ``content`` to ``path`` in one step, streamed: a covariance of a gigabyte is not held twice."""
-    with replacing(path) as file:
-        write_tensors(file, format, version, content)
+    """Write ``content`` to ``path`` in one step, streamed: a covariance of a gigabyte is not held twice.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to; names the file.
+    """
+    try:
+        with replacing(path) as file:
+            write_tensors(file, format, version, content)
+    except RuntimeError as error:
+        # torch hides the reason, which nearly always is a full disk.
+        raise OSError(
+            errno.ENOSPC, "could not be written completely; is the disk full?", str(path)
+        ) from error
 
 
 def load_tensors(

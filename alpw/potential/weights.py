@@ -67,10 +67,14 @@ def block_sizes(counts: Iterable[int], block_size: int) -> list[int]:
 
 
 def fingerprint(model: DeepPotential) -> str:
-    """Sha256 of the model's settings, weights and statistics; tables made from them do not count."""
-    digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
+    """Sha256 of what the model computes with: settings, weights and statistics.
+
+    What the weights came from (`seed`) and how many neighbours were expected (`sel`) do not count.
+    """
+    settings = {key: value for key, value in asdict(model.config).items() if key not in ("seed", "sel")}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
-        if not name.startswith("tables."):
+        if name != "descriptor.sel":
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

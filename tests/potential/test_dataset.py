@@ -26,12 +26,9 @@ def labelled(atoms: Atoms) -> LabelledFrame:
 @pytest.mark.parametrize(
     ("sel", "message"),
     [
-        (
-            15,
-            r"frames\[1\].* atom 0 has 16 neighbours within 4\.0 Å, and sel allows 15; give sel: 16 or more",
-        ),
-        ((15, 0), r"frames\[1\].* atom 0 has 16 Si neighbours within 4\.0 Å, and sel allows 15"),
-        ((16, 0), r"frames\[2\].* atom 0 has 16 Ge neighbours within 4\.0 Å, and sel allows 0"),
+        (15, r"frames\[1\]: atom 0 has 16 neighbours within 4\.0 Å, .* allows 15; give 16 or more"),
+        ((15, 0), r"frames\[2\]: atom 0 has 16 Ge neighbours within 4\.0 Å, .* allows 0; give 16"),
+        ((12, 16), r"frames\[1\]: atom 0 has 16 Si neighbours within 4\.0 Å, .* allows 12"),
     ],
 )
 def test_more_neighbours_than_a_given_sel_name_the_frame_the_atom_and_the_number(
@@ -46,6 +43,19 @@ def test_more_neighbours_than_a_given_sel_name_the_frame_the_atom_and_the_number
 
 def test_an_automatic_sel_limits_nothing(make_model: MakeModel) -> None:
     assert len(prepare(make_model(), [labelled(bulk("Si", a=4.0))])) == 1
+
+
+def test_coinciding_atoms_are_named(make_model: MakeModel) -> None:
+    twice = Atoms("Si3", positions=[[0, 0, 0], [2, 0, 0], [2, 0, 0.01]])
+    with pytest.raises(InputError, match=r"frames\[1\]: atoms 1 and 2 are 0\.01 Å apart"):
+        prepare(make_model(), [labelled(bulk("Si")), labelled(twice)])
+
+
+def test_an_absurd_force_is_refused_before_it_spoils_a_training(make_model: MakeModel) -> None:
+    atoms, label = labelled(bulk("Si"))
+    label.forces[1, 2] = -1e30
+    with pytest.raises(InputError, match=r"frames\[0\]: atom 1 has a force of 1e\+30 eV/Å"):
+        prepare(make_model(), [LabelledFrame(atoms, label)])
 
 
 @pytest.mark.parametrize("type_embedding", [None, "learned"])

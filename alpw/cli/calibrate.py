@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from alpw.cli.common import console
 from alpw.cli.models import free
 from alpw.report.calibration import plot_calibration
-from alpw.uncertainty.calibration import Calibration
+from alpw.uncertainty.calibration import Calibration, Source
 
 
 class Method(str, Enum):
@@ -49,6 +49,7 @@ def calibrate(
     file: Path,
     *,
     measure: str,
+    source: Source,
     unit: str,
     method: Method,
     coverage: float,
@@ -60,13 +61,20 @@ def calibrate(
         error: ``(n_atoms,)`` in eV/Å.
         frame: ``(n_atoms,)``, the frame of each atom.
         file: JSON to write.
-        measure: what the uncertainty is.
+        measure: what the uncertainty is, ``committee`` or ``kpu``.
+        source: of the uncertainty.
         unit: of the uncertainty.
         method: how to calibrate.
         coverage: of the bound.
     """
     found = Calibration.fit(
-        uncertainty, error, method=method.value, coverage=coverage, measure=measure, groups=frame
+        uncertainty,
+        error,
+        method=method.value,
+        coverage=coverage,
+        measure=measure,
+        source=source,
+        groups=frame,
     )
     found.save(file)
     plot_calibration(found, uncertainty, error, file.with_suffix(".png"), unit)

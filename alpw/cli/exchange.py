@@ -103,9 +103,7 @@ def export(
             console.print(f"wrote {path}", soft_wrap=True)
         if to is Target.DEEPMD and model.config.set_davg_zero:
             slots = sel or model.descriptor.sel.tolist()
-            note(
-                f"deepmd-kit looks at {slots} neighbours at most and leaves out the farthest; --sel changes it"
-            )
+            note(f"deepmd-kit looks at {slots} neighbours at most and drops the farthest; --sel changes it")
 
 
 def import_(

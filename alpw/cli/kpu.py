@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from alpw.cli import calibrate as calibrating
-from alpw.cli.common import AsJson, complaints, console, errors_as_exit_status, print_json
+from alpw.cli.common import AsJson, complaints, console, errors_as_exit_status, note, print_json
 from alpw.cli.models import Device, Force, ModelFile, Threads, chosen_device, free, named_by_file
 from alpw.codes.lammps.outputs import TASK_FILE, read_result
 from alpw.errors import AlpwError, InputError
@@ -25,9 +27,10 @@ from alpw.potential import DeepPotential
 from alpw.potential.covariance import Covariance, covariance_path
 from alpw.report.kpu import QUANTILES, write_arrays, write_text
 from alpw.structures.frame import LabelledFrame
-from alpw.uncertainty.calibration import Calibration, force_error
+from alpw.uncertainty.calibration import Calibration, Source, force_error
 from alpw.uncertainty.kpu import KPU, SampledKPU, Samples, exact_kpu
-from alpw.uncertainty.posterior import gauss_newton
+from alpw.uncertainty.posterior import gauss_newton, linear_scale
+from alpw.uncertainty.posterior import posterior_models as draw_models
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,17 @@ def kpu(
     save_covariance: Annotated[
         Path | None, typer.Option("--save-covariance", metavar="FILE", help="Keep the computed covariance.")
     ] = None,
+    save_samples: Annotated[
+        Path | None, typer.Option("--save-samples", metavar="FILE", help="Keep the draws of --samples.")
+    ] = None,
+    samples_from: Annotated[
+        Path | None,
+        typer.Option("--samples-from", metavar="FILE", help="Take these draws; needs no covariance."),
+    ] = None,
+    posterior_models: Annotated[
+        int | None,
+        typer.Option("--posterior-models", min=1, metavar="N", help="Write N models, STEM.model.000.pt, ..."),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -109,41 +123,97 @@ def kpu(
     with errors_as_exit_status():
         torch.set_num_threads(threads)
         text, arrays = Path(f"{out}.out"), Path(f"{out}.npz")
-        free(text, arrays, force=force)
+        drawn = [Path(f"{out}.model.{k:03d}.pt") for k in range(posterior_models or 0)]
+        free(text, arrays, *drawn, *([save_samples] if save_samples else []), force=force)
+        if save_samples and not samples:
+            raise InputError("there are no draws to keep; give --samples K too", key="--save-samples")
+        if samples_from and (samples or covariance or posterior_from or save_covariance):
+            raise InputError(
+                "takes the place of --samples, --covariance, --posterior-from and --save-covariance; "
+                "leave them out",
+                key="--samples-from",
+            )
         calibrating.targets(calibrate, force=force)
         if save_covariance:
             free(save_covariance, force=force)
         known = Calibration.load(calibration) if calibration else None
+        with _named(calibration):
+            if known:
+                known.check_measure("kpu")
         model = DeepPotential.load(model_file, chosen_device(device))
         symbols = elements.replace(",", " ").split() if elements else model.config.elements
         labels = [load_frames(path) for path in trajectory] if calibrate else []
         structures = _labelled(trajectory, labels) if calibrate else _unlabelled(trajectory, symbols)
         with named_by_file({"frames": structures.origins}):
             _check_elements(model, structures.frames)
-        p = _covariance(model, model_file, covariance, posterior_from or [])
-        if save_covariance:
-            p.save(save_covariance)
-        found = _evaluate(structures, _method(model, p, samples, seed))
+        draws = _samples(samples_from, model, posterior_models) if samples_from else None
+        p = draws or _covariance(model, model_file, covariance, posterior_from or [])
+        if samples and isinstance(p, Covariance):
+            draws = Samples.draw(p, samples, seed=seed)
+        samples = len(draws.draws) if draws else None
+        source = Source(p.kind, (p.fingerprint,))
+        same_model = _applies(known, calibration, source)
+        for kept, target in ((p, save_covariance), (draws, save_samples)):
+            if kept and target:
+                kept.save(target)
+        found = _evaluate(structures, _method(model, p, draws))
         u_force = np.concatenate([frame.u_force for frame in found])
-        calibrated = {"expected_error": known(u_force), "bound": known.bound(u_force)} if known else {}
+        calibrated: dict[str, NDArray] = {}
+        if known:
+            calibrated = {"expected_error": known(u_force), "bound": known.bound(u_force)}
+            calibrated["extrapolated"] = known.extrapolated(u_force)
         how = f"from {samples} draws" if samples else "exact"
         write_text(text, structures.steps, found, f"KPU of {model_file}, {how}, {p.kind} covariance")
         write_arrays(arrays, structures.steps, [a.numbers for a in structures.frames], found, calibrated)
-        document = {
+        document: dict[str, Any] = {
             "model": str(model_file),
-            "covariance": {"kind": p.kind, "settings": p.settings},
+            "covariance": {"kind": p.kind, "settings": getattr(p, "settings", None)},
             "samples": samples,
             "units": {"energy": "eV/atom", "force": "eV/Å"},
             "frames": _frames(structures.steps, found, known),
             "files": {"text": str(text), "arrays": str(arrays)},
         }
+        if known:
+            outside = int(calibrated["extrapolated"].sum())
+            document["calibrated"] = {
+                "file": str(calibration),
+                "same_model": same_model,
+                "largest": known.largest,
+                "extrapolated": outside,
+            }
+            if outside:
+                note(
+                    f"{outside} of {len(u_force)} atoms lie outside the calibrated range (up to "
+                    f"{known.largest:.3g}); their expected errors are extrapolated and may be far too small"
+                )
         if calibrate:
             frames = [frame for part in labels for frame in part]
-            document["calibration"] = _calibrate(model, frames, found, calibrate, method, coverage)
+            document["calibration"] = _calibrate(model, frames, found, source, calibrate, method, coverage)
+        if drawn:
+            document["posterior_models"] = _posterior_models(model, p, drawn, seed)
         if as_json:
             print_json(document)
             return
         _show(document, found, structures, known)
+
+
+@contextmanager
+def _named(file: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(error.message, file, error.key) from error
+
+
+def _applies(known: Calibration | None, file: Path | None, source: Source) -> bool | None:
+    """Is the calibration of this model? Of another one it is still useful, but not to be trusted blindly."""
+    if known is None:
+        return None
+    with _named(file):
+        same_model = known.check("kpu", source)
+    if not same_model:
+        note(f"{file} calibrates another model, such as that of an earlier iteration; errors are of that one")
+    return same_model
 
 
 def _labelled(paths: Sequence[Path], labels: Sequence[list[LabelledFrame]]) -> Structures:
@@ -207,12 +277,32 @@ def _covariance(
     return found
 
 
-def _method(
-    model: DeepPotential, covariance: Covariance, samples: int | None, seed: int
-) -> Callable[[Atoms], KPU]:
-    if samples is None:
-        return lambda atoms: exact_kpu(model, covariance, atoms)
-    return SampledKPU(model, Samples.draw(covariance, samples, seed=seed)).uncertainty
+def _method(model: DeepPotential, p: Covariance | Samples, draws: Samples | None) -> Callable[[Atoms], KPU]:
+    if draws is not None:
+        return SampledKPU(model, draws).uncertainty
+    assert isinstance(p, Covariance)
+    return lambda atoms: exact_kpu(model, p, atoms)
+
+
+def _samples(file: Path, model: DeepPotential, n_models: int | None) -> Samples:
+    found = Samples.load(file, model.device)
+    with _named(file):
+        found.check(model)
+    if (n_models or 0) > len(found.draws):
+        text = f"found {n_models}, and {file} holds {len(found.draws)} draws; keep more of them in it"
+        raise InputError(text, key="--posterior-models")
+    return found
+
+
+def _posterior_models(
+    model: DeepPotential, p: Covariance | Samples, files: Sequence[Path], seed: int
+) -> dict[str, Any]:
+    """Write models drawn from N(w, scale^2 P), and tell what their deviation is in units of u_F."""
+    scale, n = linear_scale(model, p), len(files)
+    for file, member in zip(files, draw_models(model, p, n, seed=seed, scale=scale), strict=True):
+        member.save(file)
+    factor = math.sqrt(3) * scale * n / (n + 1)
+    return {"files": [str(file) for file in files], "scale": scale, "factor": factor}
 
 
 def _evaluate(structures: Structures, uncertainty: Callable[[Atoms], KPU]) -> list[KPU]:
@@ -256,6 +346,7 @@ def _calibrate(
     model: DeepPotential,
     frames: Sequence[LabelledFrame],
     found: Sequence[KPU],
+    source: Source,
     file: Path,
     method: calibrating.Method,
     coverage: float,
@@ -269,6 +360,7 @@ def _calibrate(
             np.repeat(np.arange(len(frames)), [len(part) for part in errors]),
             file,
             measure="kpu",
+            source=source,
             unit="eV/Å on the covariance's scale",
             method=method,
             coverage=coverage,
@@ -296,4 +388,11 @@ def _show(
     if "calibration" in document:
         console.print(f"correlation with the force error {document['calibration']['correlation']:.2f}")
         calibrating.show(document["calibration"])
+    if "posterior_models" in document:
+        drawn = document["posterior_models"]
+        console.print(
+            f"{len(drawn['files'])} models, {drawn['files'][0]} and so on, with {drawn['scale']:.3g} of a "
+            f"draw added to the weights; with MODEL, their force deviation is {drawn['factor']:.3g} u_F",
+            soft_wrap=True,
+        )
     console.print(f"frames {document['files']['text']}\natoms  {document['files']['arrays']}", soft_wrap=True)

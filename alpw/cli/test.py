@@ -22,10 +22,13 @@ from alpw.cli.models import (
     free,
     prepared,
 )
+from alpw.errors import InputError
 from alpw.potential import DeepPotential
 from alpw.potential.evaluation import Comparison, compare
+from alpw.potential.weights import fingerprint
 from alpw.report.parity import plot_parity
-from alpw.uncertainty.calibration import force_error
+from alpw.report.style import SUFFIXES
+from alpw.uncertainty.calibration import Source, force_error
 from alpw.uncertainty.committee import check_committee, force_deviation
 
 DataFiles = Annotated[
@@ -38,7 +41,9 @@ def test(
     data: DataFiles,
     plot: Annotated[
         Path | None,
-        typer.Option("--plot", metavar="FILE", help="PNG to write; MODEL with .parity.png by default."),
+        typer.Option(
+            "--plot", metavar="FILE", help="PNG, PDF or SVG to write; MODEL with .parity.png by default."
+        ),
     ] = None,
     member: Annotated[
         list[Path] | None,
@@ -67,6 +72,8 @@ def test(
         if calibrate and not member:
             raise typer.BadParameter("name the other members of the committee with --member")
         file = plot or model_file.with_suffix(".parity.png")
+        if file.suffix.lower() not in SUFFIXES:
+            raise InputError(f"found {str(file)!r}; allowed suffixes: {', '.join(SUFFIXES)}", key="--plot")
         free(file, force=True)
         calibrating.targets(calibrate, force=force)
         models = [DeepPotential.load(path, chosen_device(device)) for path in (model_file, *(member or []))]
@@ -94,6 +101,7 @@ def test(
                 comparison.frame,
                 calibrate,
                 measure="committee",
+                source=Source(models=tuple(sorted(fingerprint(model) for model in models))),
                 unit="eV/Å",
                 method=method,
                 coverage=coverage,

@@ -133,6 +133,8 @@ def train(
         models = _models(inputs.train, committee, init)
         options = [_options(inputs.train, member, bool(init), device, threads) for member in range(committee)]
         _clear(out, models, found, resume=resume, force=force)
+        if resume and not any(file.is_file() for file in _states(out, committee)):
+            note(f"nothing to resume in {out}; starting from the beginning")
         out.mkdir(parents=True, exist_ok=True)
         reports = _fit(models, found, options, out, resume)
         document = _write(models, reports, options, inputs, found, out)
@@ -208,6 +210,11 @@ def _clear(out: Path, models: list[DeepPotential], data: Data, *, resume: bool, 
         prepare(models[0], data.valid, name="valid")
     for file in old:
         file.unlink()
+
+
+def _states(out: Path, n: int) -> list[Path]:
+    """The files that a training of ``n`` models is resumed from."""
+    return [out / STATE_FILE] if n == 1 else [out / f"member_{k}" / STATE_FILE for k in range(n)]
 
 
 def _fit(

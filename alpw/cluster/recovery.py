@@ -61,14 +61,16 @@ def recover(launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float],
         How many of each were repaired: ``locks``, ``orphans``, ``lost``, ``fizzled``.
     """
     patience = PATIENCE_ALONE if alone else PATIENCE
-    repaired = Counter(
-        locks=_release_locks(launchpad, campaign, locked_since, patience),
-        orphans=_delete_orphans(launchpad, campaign, patience),
-        lost=_rerun_lost(launchpad, campaign) + _rerun_half_reserved(launchpad, campaign, patience),
-        fizzled=_rerun_fizzled(launchpad, campaign),
-    )
-    _release_claims(launchpad, campaign)
-    continue_campaign(launchpad, campaign)
+    repaired = Counter(locks=_release_locks(launchpad, campaign, locked_since, patience))
+    if not locked_since:
+        # These take locks themselves, and would wait minutes for one whose owner is dead.
+        repaired.update(
+            orphans=_delete_orphans(launchpad, campaign, patience),
+            lost=_rerun_lost(launchpad, campaign) + _rerun_half_reserved(launchpad, campaign, patience),
+            fizzled=_rerun_fizzled(launchpad, campaign),
+        )
+        _release_claims(launchpad, campaign)
+        continue_campaign(launchpad, campaign)
     for what, count in repaired.items():
         if count:
             logger.info("campaign %s: repaired %d %s", campaign, count, what)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ UNITS = {
     "variances": "(eV/Å)^2",
     "expected_error": "eV/Å",
     "bound": "eV/Å",
+    "extrapolated": "true where u_force is above the calibrated range",
 }
 
 Steps = NDArray[np.int64]
@@ -57,7 +58,7 @@ def write_arrays(
     steps: Steps,
     numbers: Sequence[NDArray[np.int64]],
     found: Sequence[KPU],
-    calibrated: dict[str, Floats],
+    calibrated: Mapping[str, NDArray],
 ) -> None:
     """Per-frame and per-atom values as one ``.npz``, atoms of all frames one after the other.
 
@@ -71,6 +72,7 @@ def write_arrays(
     ``variances``               ``(n_all_atoms, 3)`` of each force component
     ``stderr_*``                                     standard errors, of a sampled uncertainty only
     ``expected_error|bound``    ``(n_all_atoms,)``   calibrated, if it is
+    ``extrapolated``            ``(n_all_atoms,)``   above the calibrated range, if calibrated
     ``units``                   text                 of all these, as JSON
     ==========================  ===================  =========================================
 

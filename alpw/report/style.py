@@ -12,20 +12,28 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from alpw.files import replacing
+
 #: Colours that remain distinct for colour-blind readers (Okabe and Ito's palette).
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#888888"
 
+#: What a plot may be written as.
+SUFFIXES = (".png", ".pdf", ".svg", ".eps", ".jpg")
+
 
 @contextmanager
 def drawing(file: Path, width: float, height: float, title: str = "") -> Iterator[Figure]:
-    """A figure to draw on, written to ``file`` as PNG at the end.
+    """A figure to draw on, written to ``file`` in one step at the end.
 
     Args:
-        file: PNG to write.
+        file: to write, with one of `SUFFIXES`.
         width: in inches.
         height: in inches.
         title: above all panels.
+
+    Raises:
+        OSError: it cannot be written; names ``file``, of which an older version stays.
     """
     settings = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}
     with matplotlib.rc_context(settings):
@@ -33,7 +41,12 @@ def drawing(file: Path, width: float, height: float, title: str = "") -> Iterato
         yield figure
         if title:
             figure.suptitle(title, fontsize=11)
-        figure.savefig(file, dpi=150)
+        try:
+            with replacing(file) as target:
+                figure.savefig(target, format=file.suffix[1:].lower(), dpi=150)
+        except OSError as error:
+            # Of a write to an open file, it would name none.
+            raise OSError(error.errno, error.strerror or str(error), str(file)) from error
 
 
 def logarithmic(*axes: Axis) -> None:

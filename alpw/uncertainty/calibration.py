@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import isotonic_regression
 
 from alpw.errors import InputError
+from alpw.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
-FORMAT, VERSION = "alpw-calibration", 1
+FORMAT, VERSION = "alpw-calibration", 2
 METHODS = ("isotonic", "conformal")
+NUMBERS, KNOTS = ("coverage", "quantile", "largest"), ("uncertainties", "errors")
 
 #: With fewer pairs a calibration would be noise, and the uncertainty is passed on as it is.
 LEAST_PAIRS = 50
@@ -51,28 +53,45 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where uncertainties come from: those of another source have another size.
+
+    Attributes:
+        covariance: kind of the covariance of a KPU; empty for a committee.
+        models: fingerprints (`alpw.potential.weights.fingerprint`) of the model or the members, sorted.
+    """
+
+    covariance: str = ""
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Calibration:
     """A monotone map from an uncertainty to a force error.
 
     Attributes:
         method: ``isotonic`` or ``conformal``.
         coverage: probability with which `bound` is at least the error. An identity keeps no promise.
-        measure: what the uncertainty is, such as ``committee`` or ``kpu``, for the reader of the file.
+        measure: what the uncertainty is, ``committee`` or ``kpu``.
+        source: the models, and for a KPU the covariance, that it was calibrated for.
         n_pairs: pairs that were given.
         identity: too few pairs; expected error and bound are the uncertainty itself.
         uncertainties, errors: ``(n_knots,)``, the expected error in eV/Å at these uncertainties, linear
             between them; one knot at (<u>, <e>) for the proportional map.
         quantile: q, the bound in units of the expected error.
+        largest: the highest uncertainty that the expected error was fitted to; it is extrapolated beyond.
     """
 
     method: str
     coverage: float
     measure: str
+    source: Source
     n_pairs: int
     identity: bool
     uncertainties: tuple[float, ...]
     errors: tuple[float, ...]
     quantile: float
+    largest: float
 
     @classmethod
     def fit(
@@ -83,6 +102,7 @@ class Calibration:
         method: str = "isotonic",
         coverage: float = 0.9,
         measure: str = "",
+        source: Source | None = None,
         groups: ArrayLike | None = None,
         seed: int = 1,
     ) -> Calibration:
@@ -95,7 +115,8 @@ class Calibration:
             error: ``(n_pairs,)``, zero or more, eV/Å; see `force_error`.
             method: ``isotonic`` or ``conformal``.
             coverage: of `bound`, between 0 and 1.
-            measure: what the uncertainty is.
+            measure: what the uncertainty is, ``committee`` or ``kpu``.
+            source: of the uncertainty.
             groups: ``(n_pairs,)``, the frame of each pair. The halves then share no frame: atoms of one
                 frame resemble each other more than those of the next.
             seed: of the halves.
@@ -111,6 +132,7 @@ class Calibration:
         u, e = _checked(uncertainty, "uncertainty"), _checked(error, "error")
         if u.shape != e.shape:
             raise InputError(f"{len(u)} uncertainties and {len(e)} errors; allowed: as many of both")
+        source = source or Source()
         everything = np.ones(len(u), dtype=bool)
         fitted, ranked = _halves(len(u), groups, seed) if method == "isotonic" else (everything, everything)
         n_ranked = int(ranked.sum())
@@ -124,7 +146,8 @@ class Calibration:
                 math.ceil(coverage / (1 - coverage) - ROUNDING) * (2 if method == "isotonic" else 1),
                 coverage,
             )
-            return cls(method, coverage, measure, len(u), True, (1.0,), (1.0,), 1.0)
+            largest = float(u.max(initial=0))
+            return cls(method, coverage, measure, source, len(u), True, (1.0,), (1.0,), 1.0, largest)
         floor = max(FLOOR * float(e.mean()), np.finfo(float).tiny)
         if method == "conformal":
             knots = np.array([u.mean()]), np.array([max(float(e.mean()), floor)])
@@ -135,11 +158,13 @@ class Calibration:
             method=method,
             coverage=coverage,
             measure=measure,
+            source=source,
             n_pairs=len(u),
             identity=False,
             uncertainties=tuple(knots[0].tolist()),
             errors=tuple(knots[1].tolist()),
             quantile=float(ratios[rank - 1]),
+            largest=float(u[fitted].max()),
         )
 
     def __call__(self, uncertainty: ArrayLike) -> Floats:
@@ -152,14 +177,46 @@ class Calibration:
         """The force error in eV/Å that is not exceeded with probability `coverage`; the shape stays."""
         return self.quantile * self(uncertainty)
 
+    def extrapolated(self, uncertainty: ArrayLike) -> NDArray[np.bool_]:
+        """Where the uncertainty is above all that were calibrated; the shape stays."""
+        return np.asarray(np.asarray(uncertainty, dtype=float) > self.largest)
+
+    def check_measure(self, measure: str) -> None:
+        """Make sure that this calibrates uncertainties of that measure.
+
+        Raises:
+            InputError: it does not.
+        """
+        if self.measure != measure:
+            raise InputError(
+                f"calibrates the measure {self.measure!r}, and the uncertainty is {measure!r}; make a "
+                f"calibration of {measure!r} with --calibrate",
+                key="measure",
+            )
+
+    def check(self, measure: str, source: Source) -> bool:
+        """Make sure that this calibrates uncertainties of that measure and covariance.
+
+        Returns:
+            Whether it was made for the same models too.
+
+        Raises:
+            InputError: another measure, or another kind of covariance.
+        """
+        self.check_measure(measure)
+        if self.source.covariance != source.covariance:
+            raise InputError(
+                f"calibrates uncertainties of a covariance of kind {self.source.covariance!r}, and this one "
+                f"is {source.covariance!r}, on another scale; make a calibration with this covariance "
+                "(--calibrate), or take the covariance that it was made with (--covariance)",
+                key="source.covariance",
+            )
+        return self.source.models == source.models
+
     def save(self, path: str | Path) -> None:
         """Write JSON, replacing the file as a whole."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.tmp")
-        partial.write_text(
-            json.dumps({"format": FORMAT, "version": VERSION, **asdict(self)}, indent=1) + "\n"
-        )
-        partial.replace(path)
+        document = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        write_atomically(path, (json.dumps(document, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | Path) -> Calibration:
@@ -177,7 +234,8 @@ class Calibration:
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
             raise InputError(f"not a calibration: no {FORMAT!r} in it", path, "format")
         if (found := content.pop("version", None)) != VERSION:
-            raise InputError(f"found {found!r}; this code reads {VERSION}", path, "version")
+            text = f"found {found!r}; this code reads {VERSION}; make it again with --calibrate"
+            raise InputError(text, path, "version")
         return _restored(content, path)
 
 
@@ -233,16 +291,47 @@ def _interpolate(u: Floats, at: Floats, values: Floats) -> Floats:
 
 
 def _restored(content: dict[str, Any], path: str | Path) -> Calibration:
-    try:
-        content["uncertainties"] = tuple(float(value) for value in content["uncertainties"])
-        content["errors"] = tuple(float(value) for value in content["errors"])
-        calibration = Calibration(**content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"not a calibration: {error}", path) from error
+    _check_keys(content, Calibration, "", path)
+    source = content["source"]
+    if not isinstance(source, dict):
+        raise InputError(f"found {source!r}; allowed: an object", path, "source")
+    _check_keys(source, Source, "source.", path)
+    allowed: dict[str, tuple[bool, str]] = {
+        "method": (content["method"] in METHODS, f"one of {', '.join(METHODS)}"),
+        "measure": (isinstance(content["measure"], str), "text"),
+        "identity": (isinstance(content["identity"], bool), "true or false"),
+        "n_pairs": (type(content["n_pairs"]) is int, "a whole number"),
+        "source.covariance": (isinstance(source["covariance"], str), "text"),
+        "source.models": (_all_are(source["models"], str), "a list of texts"),
+        **{key: (_all_are([content[key]], float, int), "a number") for key in NUMBERS},
+        **{key: (_all_are(content[key], float, int), "a list of numbers") for key in KNOTS},
+    }
+    for key, (is_allowed, what) in allowed.items():
+        if not is_allowed:
+            raise InputError(f"allowed: {what}", path, key)
+    for key in KNOTS:
+        content[key] = tuple(float(value) for value in content[key])
+    content["source"] = Source(source["covariance"], tuple(source["models"]))
+    calibration = Calibration(**content)
     at, values = np.array(calibration.uncertainties), np.array(calibration.errors)
-    numbers = np.array([*at, *values, calibration.quantile, calibration.coverage], dtype=float)
+    numbers = np.array([*at, *values, *(getattr(calibration, key) for key in NUMBERS)], dtype=float)
     if len(at) != len(values) or not len(at) or not np.isfinite(numbers).all():
         raise InputError("not a calibration: its knots are not pairs of finite numbers", path, "errors")
     if (np.diff(at) < 0).any() or (np.diff(values) < 0).any() or (numbers < 0).any():
         raise InputError("not a calibration: its knots do not rise", path, "errors")
     return calibration
+
+
+def _check_keys(content: dict[str, Any], kind: type, prefix: str, path: str | Path) -> None:
+    names = [field.name for field in fields(kind)]
+    for name in names:
+        if name not in content:
+            text = "missing; take the file as it was written, or make it again with --calibrate"
+            raise InputError(text, path, prefix + name)
+    for name in content:
+        if name not in names:
+            raise InputError("no such key in a calibration; remove it", path, prefix + name)
+
+
+def _all_are(values: Any, *kinds: type) -> bool:
+    return isinstance(values, list) and all(type(value) in kinds for value in values)

@@ -1,6 +1,7 @@
 """`alpw kpu`: the uncertainty of every atom, as text and arrays, and as calibrated force errors."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from ase.io import read, write
 
 from alpw.potential import DeepPotential
 from alpw.potential.covariance import Covariance
-from alpw.uncertainty.calibration import Calibration
-from alpw.uncertainty.kpu import exact_kpu
+from alpw.potential.weights import fingerprint
+from alpw.uncertainty.calibration import Calibration, Source
+from alpw.uncertainty.committee import force_deviation
+from alpw.uncertainty.kpu import Samples, exact_kpu
 
 
 @pytest.fixture
@@ -101,6 +104,74 @@ def test_a_calibration_turns_uncertainties_into_force_errors(folder):
     assert rows[0]["expected_error"] == pytest.approx(found["expected_error"][found["frame"] == 0].mean())
 
 
+def test_a_calibration_of_another_covariance_is_refused_and_of_another_model_noted(folder):
+    assert folder.alpw("kpu", "run/model.pt", "valid.xyz", "--calibrate", "kpu.json").exit_code == 0
+    calibration = Calibration.load("kpu.json")
+    model = DeepPotential.load("run/model.pt")
+    assert calibration.source == Source("lkf", (fingerprint(model),))
+    words = ("kpu", "run/model.pt", "valid.xyz", "--calibration", "kpu.json", "-o", "b")
+    before = folder.files()
+    refused = folder.alpw(*words, "--posterior-from", "train.xyz", "--save-covariance", "p.pt")
+    assert refused.exit_code == 2 and "kpu.json: source.covariance: " in refused.stderr
+    assert "--calibrate" in refused.stderr and folder.files() == before
+    same = folder.alpw(*words, "--json")
+    assert json.loads(same.stdout)["calibrated"]["same_model"] and "another model" not in same.stderr
+    replace(calibration, source=Source("lkf", ("0",))).save("kpu.json")
+    other = folder.alpw(*words, "--force", "--json")
+    assert other.exit_code == 0 and "note: kpu.json calibrates another model" in other.stderr
+    assert json.loads(other.stdout)["calibrated"]["same_model"] is False
+
+
+def test_atoms_above_the_calibrated_range_are_counted_and_marked(folder):
+    assert folder.alpw("kpu", "run/model.pt", "valid.xyz", "--calibrate", "kpu.json").exit_code == 0
+    u = np.load("kpu.npz")["u_force"]
+    middle = float(np.median(u))
+    replace(Calibration.load("kpu.json"), largest=middle).save("kpu.json")
+    words = ("kpu", "run/model.pt", "valid.xyz", "--calibration", "kpu.json", "-o", "b", "--json")
+    result = folder.alpw(*words)
+    marked = np.load("b.npz")["extrapolated"]
+    assert marked.dtype == bool and (marked == (u > middle)).all() and marked.sum() == 28
+    assert json.loads(result.stdout)["calibrated"]["extrapolated"] == 28
+    text = f"28 of 56 atoms lie outside the calibrated range (up to {middle:.3g}); their expected errors"
+    assert text in result.stderr
+
+
+def test_kept_draws_need_no_covariance(folder):
+    words = ("kpu", "run/model.pt", "valid.xyz")
+    made = folder.alpw(*words, "-o", "a", "--samples", "8", "--save-samples", "draws.pt")
+    assert made.exit_code == 0 and len(Samples.load("draws.pt").draws) == 8
+    (folder.path / "run/model.covariance.pt").unlink()
+    used = folder.alpw(*words, "-o", "b", "--samples-from", "draws.pt", "--json")
+    assert used.exit_code == 0 and json.loads(used.stdout)["samples"] == 8
+    assert (np.load("a.npz")["u_force"] == np.load("b.npz")["u_force"]).all()
+    for wrong, message in (
+        (("--save-samples", "c.pt"), "--save-samples: there are no draws"),
+        (("--samples-from", "draws.pt", "--samples", "4"), "--samples-from: takes the place of"),
+        (("--samples-from", "draws.pt", "--posterior-models", "9"), "--posterior-models: found 9"),
+    ):
+        refused = folder.alpw(*words, "-o", "d", *wrong)
+        assert refused.exit_code == 2 and message in refused.stderr
+    other_weights(folder)
+    refused = folder.alpw(*words, "-o", "d", "--samples-from", "draws.pt")
+    assert refused.exit_code == 2 and "draws.pt: these 8 draws" in refused.stderr
+
+
+def test_posterior_models_deviate_by_the_stated_factor(folder):
+    words = ("kpu", "run/model.pt", "valid.xyz", "--posterior-models", "60")
+    result = folder.alpw(*words, "--json")
+    assert result.exit_code == 0
+    drawn = json.loads(result.stdout)["posterior_models"]
+    assert drawn["files"][0] == "kpu.model.000.pt" and len(drawn["files"]) == 60
+    models = [DeepPotential.load(name) for name in ("run/model.pt", *drawn["files"])]
+    frames = read("valid.xyz", ":4")
+    deviation = [force_deviation([model.predict(atoms).forces for model in models]) for atoms in frames]
+    u = np.load("kpu.npz")["u_force"][:16]
+    ratio = np.sqrt(np.mean(np.concatenate(deviation) ** 2) / np.mean((drawn["factor"] * u) ** 2))
+    assert ratio == pytest.approx(1, abs=0.25)
+    shown = folder.alpw(*words, "--force")
+    assert f"their force deviation is {drawn['factor']:.3g} u_F" in shown.stdout
+
+
 def test_lammps_types_are_the_model_s_elements_unless_named(folder):
     dump = """ITEM: TIMESTEP
 400
@@ -145,7 +216,7 @@ def on_top_of_each_other(folder):
 @pytest.mark.parametrize(
     ("change", "words", "status", "message"),
     [
-        (other_weights, (), 2, "run/model.covariance.pt: this lkf covariance"),
+        (other_weights, (), 2, "--posterior-from TRAINING_DATA"),
         (iron, (), 2, "valid.xyz: frame 8: element Fe is not one of the model's Cu, Au"),
         (on_top_of_each_other, (), 1, "valid.xyz: frame 0: "),
         (lambda folder: (folder.path / "valid.xyz").write_text(""), (), 2, "valid.xyz: "),

@@ -7,6 +7,7 @@ import pytest
 from ase.io import read
 
 from alpw.potential import DeepPotential, DeepPotentialConfig
+from alpw.potential.weights import fingerprint
 from alpw.uncertainty.calibration import Calibration
 
 
@@ -66,6 +67,11 @@ def test_a_committee_is_calibrated_with_the_deviation_of_its_members(folder):
     found = json.loads(result.stdout)
     calibration = Calibration.load("c.json")
     assert (calibration.measure, calibration.coverage, calibration.n_pairs) == ("committee", 0.8, 56)
+    members = [DeepPotential.load(name) for name in ("run/model.pt", "11.pt", "12.pt")]
+    assert calibration.source.models == tuple(sorted(fingerprint(model) for model in members))
+    refused = folder.alpw("kpu", "run/model.pt", "valid.xyz", "--calibration", "c.json")
+    assert refused.exit_code == 2 and "c.json: measure: calibrates the measure 'committee'" in refused.stderr
+    assert not (folder.path / "kpu.npz").exists()
     assert not calibration.identity and found["calibration"]["quantile"] == calibration.quantile
     assert (folder.path / "c.png").read_bytes().startswith(b"\x89PNG")
     assert found["committee"]["members"] == 3
@@ -98,14 +104,19 @@ def other_element(folder):
 @pytest.mark.parametrize(
     ("change", "words", "message"),
     [
-        (truncate, (), "run/model.pt: not a readable deep potential ("),
+        (truncate, (), "run/model.pt: not a readable deep potential"),
         (other_element, (), "valid.xyz: frame 0: element Fe is not one of the model's Cu, Au"),
         (lambda folder: None, ("nothing.xyz",), "nothing.xyz: no such file or folder"),
         (lambda folder: None, ("run/model.pt",), "run/model.pt: neither an extended XYZ file nor"),
         (lambda folder: None, ("--device", "abacus"), "--device: 'abacus' cannot be used"),
         (lambda folder: None, ("--plot", "no/where.png"), "no/where.png: no folder"),
+        (
+            lambda folder: None,
+            ("--plot", "model.pt"),
+            "--plot: found 'model.pt'; allowed suffixes: .png, .pdf",
+        ),
     ],
-    ids=["truncated model", "unknown element", "no data", "data that are none", "device", "plot"],
+    ids=["truncated model", "unknown element", "no data", "data that are none", "device", "plot", "suffix"],
 )
 def test_bad_input_is_named_and_leaves_no_file(folder, change, words, message):
     change(folder)

@@ -93,6 +93,14 @@ def test_resume_goes_on_where_the_training_stopped(folder):
     assert len(read_curve("run/learning_curve.csv")) == 4
 
 
+def test_resume_says_that_there_is_nothing_to_resume(folder):
+    result = folder.alpw("train", "param.json", "-o", "new", "--resume")
+    assert result.exit_code == 0
+    assert "nothing to resume in new; starting from the beginning" in result.stderr
+    again = folder.alpw("train", "param.json", "-o", "new", "--resume")
+    assert again.exit_code == 0 and "nothing to resume" not in again.stderr
+
+
 def test_resume_refuses_other_inputs(folder):
     folder.param["seed"] = 4
     folder.write()

@@ -85,6 +85,20 @@ def test_a_stale_lock_is_released_after_the_patience_and_not_before(campaign, mo
         pass
 
 
+def test_a_lock_of_a_dead_process_is_not_waited_for(campaign, corpse, tmp_path, monkeypatch):
+    monkeypatch.setattr(recovery, "PATIENCE_ALONE", 0.3)
+    # Whoever asks for the lock that the dead process left behind would wait, and then raise.
+    monkeypatch.setattr(WFLock.__init__, "__defaults__", (0.1, False))
+    [fw_id] = add(campaign, firework())
+    campaign.checkout_fw(FWorker(WORKER_PREFIX + corpse), str(tmp_path))
+    campaign.workflows.update_one({"nodes": fw_id}, {"$set": {"locked": True}})
+    seen = {}
+    assert recover(campaign, seen, alone=True) == {}
+    seen = dict.fromkeys(seen, next(iter(seen.values())) - 0.3)
+    assert recover(campaign, seen, alone=True) == {"locks": 1}
+    assert recover(campaign, seen, alone=True) == {"lost": 1} and state(campaign, fw_id) == "READY"
+
+
 def test_a_lock_that_was_given_back_in_between_starts_a_new_patience(campaign):
     [fw_id] = add(campaign, firework())
     campaign.workflows.update_one({"nodes": fw_id}, {"$set": {"locked": True}})

@@ -1,5 +1,7 @@
 """The pictures of a model are drawn whatever the data look like, and show what they claim to show."""
 
+import errno
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -135,3 +137,16 @@ def test_a_calibration_is_drawn_with_the_coverage_that_was_found(figure, tmp_pat
 def test_errors_of_zero_can_be_drawn(tmp_path):
     calibration = Calibration.fit(np.zeros(60), np.zeros(60))
     plot_calibration(calibration, np.zeros(60), np.zeros(60), tmp_path / "calibration.png")
+
+
+def test_a_full_disk_names_the_plot_and_leaves_the_older_one(monkeypatch, tmp_path):
+    def full(self, file, **options):
+        file.write(b"part")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = tmp_path / "curve.png"
+    file.write_bytes(b"older")
+    monkeypatch.setattr(Figure, "savefig", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*curve\.png'"):
+        plot_learning_curve({"model.pt": epochs(3)}, file)
+    assert [path.name for path in tmp_path.iterdir()] == ["curve.png"] and file.read_bytes() == b"older"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpw.errors import InputError
-from alpw.uncertainty.calibration import LEAST_PAIRS, METHODS, Calibration, force_error
+from alpw.uncertainty.calibration import LEAST_PAIRS, METHODS, Calibration, Source, force_error
 
 
 def heteroscedastic(n, seed, exponent=1.0):
@@ -170,3 +170,42 @@ def test_a_file_that_is_no_calibration_is_refused_by_name(tmp_path):
             Calibration.load(file)
     with pytest.raises(InputError, match="No such file"):
         Calibration.load(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content.pop("source"), "json: source: missing"),
+        (lambda content: content["source"].pop("models"), r"json: source\.models: missing"),
+        (lambda content: content.update(colour=1), "json: colour: no such key"),
+        (lambda content: content.update(errors=3), "json: errors: allowed: a list of numbers"),
+        (lambda content: content.update(largest="high"), "json: largest: allowed: a number"),
+        (lambda content: content.update(method="linear"), "json: method: allowed: one of isotonic"),
+    ],
+)
+def test_a_wrong_key_of_the_file_is_named(tmp_path, change, message):
+    file = tmp_path / "calibration.json"
+    Calibration.fit(*heteroscedastic(100, 1)).save(file)
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        Calibration.load(file)
+
+
+def test_a_calibration_is_tied_to_its_measure_and_covariance_and_knows_its_models():
+    source = Source("lkf", ("a",))
+    calibration = Calibration.fit(*heteroscedastic(100, 1), measure="kpu", source=source)
+    assert calibration.check("kpu", source)
+    assert not calibration.check("kpu", Source("lkf", ("b",)))
+    with pytest.raises(InputError, match=r"source\.covariance: .*'lkf'.*'gkf'"):
+        calibration.check("kpu", Source("gkf", ("a",)))
+    with pytest.raises(InputError, match=r"measure: .*'kpu'.*'committee'"):
+        calibration.check("committee", Source())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_lies_above_the_calibrated_range_is_extrapolated(method):
+    calibration = Calibration.fit(*heteroscedastic(100, 1), method=method)
+    high = calibration.largest
+    assert calibration.extrapolated([0.0, high, 1.001 * high]).tolist() == [False, False, True]

@@ -11,9 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 from ase.build import bulk
+from hypothesis import HealthCheck, settings
 
 from alpw.database import daemon
 from alpw.database.launchpad import open_launchpad, prepare, write_launchpad_file
+
+# Nothing may fail because the machine is busy.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 BIN = Path(sys.executable).parent
 

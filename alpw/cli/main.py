@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -12,15 +13,20 @@ from typer.core import TyperGroup
 from alpw import __version__
 from alpw.cli import db
 from alpw.cli.common import NoteHandler
-from alpw.cli.compress import compress
 from alpw.cli.doctor import doctor
-from alpw.cli.exchange import export, import_
-from alpw.cli.kpu import kpu
 from alpw.cli.run import run
 from alpw.cli.status import campaigns, status
 from alpw.cli.template import template
-from alpw.cli.test import test
-from alpw.cli.train import train
+
+# Their modules bring torch, for which no other command should wait: command -> module and function.
+MODEL_COMMANDS = {
+    "train": ("train", "train"),
+    "test": ("test", "test"),
+    "compress": ("compress", "compress"),
+    "export": ("exchange", "export"),
+    "import": ("exchange", "import_"),
+    "kpu": ("kpu", "kpu"),
+}
 
 
 class CaseInsensitiveGroup(TyperGroup):
@@ -32,8 +38,26 @@ class CaseInsensitiveGroup(TyperGroup):
         return super().get_command(ctx, cmd_name.lower())
 
 
+class Commands(CaseInsensitiveGroup):
+    """All commands; those of `MODEL_COMMANDS` are imported when they are asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of the commands, in the order of the help."""
+        return [*super().list_commands(ctx), *MODEL_COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, whatever its case."""
+        name = cmd_name.lower()
+        if name not in MODEL_COMMANDS:
+            return super().get_command(ctx, name)
+        module, function = MODEL_COMMANDS[name]
+        single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+        single.command(name)(getattr(import_module(f"alpw.cli.{module}"), function))
+        return typer.main.get_command(single)
+
+
 app = typer.Typer(
-    cls=CaseInsensitiveGroup,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -46,12 +70,6 @@ app.command()(status)
 app.command()(campaigns)
 app.command()(doctor)
 app.command()(template)
-app.command()(train)
-app.command()(test)
-app.command()(compress)
-app.command()(export)
-app.command("import")(import_)
-app.command()(kpu)
 app.add_typer(db.app, name="db", cls=CaseInsensitiveGroup)
 
 

@@ -10,6 +10,8 @@ import pytest
 from alpw.database import configurations, iterations, models
 from alpw.database.configurations import Role, State
 from alpw.database.summary import summarise
+from alpw.potential import DeepPotential
+from alpw.potential.covariance import Covariance
 
 TEMPLATE = Path(__file__).parents[2] / "fireworks_templates" / "active_learning.yaml"
 
@@ -118,3 +120,26 @@ def test_a_label_engine_that_cannot_run_stalls_loudly_and_goes_on_when_mended(in
     check_finished(launchpad)
     documents = list(launchpad.db[configurations.COLLECTION].find({"iteration": -1}))
     assert all(document["errors"][0]["kind"] == "crash" for document in documents)
+
+
+@pytest.mark.slow
+def test_other_trainings_run_in_the_loop(inputs, launchpad):
+    inputs.param["train"] |= {"together": True, "type_embedding": "learned"}
+    inputs.param["train"]["optimizer"] = {"optimizer": "LKF", "epochs": 2, "block_size": 500}
+    inputs.param["strategy"] |= {"compress": True, "deviation": "legacy", "max_iterations": 1}
+    inputs.write()
+    done = inputs.command("alpw", "run", "param.json", "resource.json", "--workers", "2", timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    fireworks = launchpad.fireworks.distinct("name")
+    assert "tiny.0000: train members 0 to 2" in fireworks
+    trained = list(launchpad.db["models"].find({"iteration": 0}).sort("member", 1))
+    assert [model["member"] for model in trained] == [0, 1, 2]
+    for model in trained:
+        potential = DeepPotential.from_bytes(models.weights(launchpad.db, model))
+        assert potential.tables is not None and potential.config.type_embedding == "learned"
+        assert model["compression"]["force_error"] < 1e-6
+        assert Covariance.load(model["covariance"]).kind == "lkf"
+        Covariance.load(model["covariance"]).check(potential)
+    assert len({model["seeds"]["weights"] for model in trained}) == 3
+    assert {run["deviation"] for run in launchpad.db["trajectories"].find()} == {"legacy"}

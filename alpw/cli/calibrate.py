@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from alpw.cli.common import console
 from alpw.cli.models import free
+from alpw.errors import InputError
 from alpw.report.calibration import plot_calibration
 from alpw.uncertainty.calibration import Calibration, Source
 
@@ -39,6 +40,8 @@ Coverage = Annotated[
 def targets(file: Path | None, *, force: bool) -> None:
     """Make sure that the calibration and its plot may be written."""
     if file is not None:
+        if file.suffix == ".png":
+            raise InputError(f"found {file}, which is the plot's; give a .json", key="--calibrate")
         free(file, file.with_suffix(".png"), force=force)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,19 +41,17 @@ def drawing(file: Path, width: float, height: float, title: str = "") -> Iterato
         yield figure
         if title:
             figure.suptitle(title, fontsize=11)
-        try:
-            with replacing(file) as target:
-                figure.savefig(target, format=file.suffix[1:].lower(), dpi=150)
-        except OSError as error:
-            # Of a write to an open file, it would name none.
-            raise OSError(error.errno, error.strerror or str(error), str(file)) from error
+        with replacing(file) as target:
+            figure.savefig(target, format=file.suffix[1:].lower(), dpi=150)
 
 
 def logarithmic(*axes: Axis) -> None:
     """Label logarithmic axes with plain numbers, few enough to stay apart; call it with the limits set."""
     for axis in axes:
         decades = float(np.log10(np.divide(*axis.get_view_interval()[::-1])))
-        digits = (1.0, 2.0, 5.0) if decades < 2 else (1.0,)
+        digits: Sequence[float] = (1.0,)
+        if decades < 2:
+            digits = (1.0, 2.0, 5.0) if decades > 0.7 else range(1, 10)
         axis.set_major_locator(LogLocator(subs=digits))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())

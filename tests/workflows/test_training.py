@@ -91,7 +91,7 @@ class TestNetwork:
 
     def test_too_many_neighbours_are_named_by_frame_atom_and_number(self, tmp_path):
         block = section(tmp_path, max_neigh_num=10, Rmax=5.0)
-        with pytest.raises(InputError, match=r"frames\[0\]: atom \d has \d+ Si neighbours .* sel allows 10"):
+        with pytest.raises(InputError, match=r"frames\[0\]: atom \d has \d+ Si neighbours .* allows 10"):
             train(DeepPotential(model_config(block, 1)), silicon(1), options=training_options(block, 1))
 
 

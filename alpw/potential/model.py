@@ -158,6 +158,13 @@ class DeepPotential(nn.Module):
             return environment
         return fill_slots(environment, self.descriptor.sel, type_one_side=self.config.type_one_side)
 
+    def reads_like(self, other: DeepPotential) -> bool:
+        """Whether an `environment` of one model is that of the other."""
+        names = ["elements", "rcut", "rcut_smth", "type_one_side", "set_davg_zero"]
+        # Of models with a mean, the empty slots are a part of it.
+        names += [] if self.config.set_davg_zero else ["sel"]
+        return all(getattr(self.config, name) == getattr(other.config, name) for name in names)
+
     def scaled(self, environment: Environment) -> Tensor:
         """R~ = (R - μ) / σ in the model's precision, ``(n_pairs, 4)``: what `forward` takes."""
         rows = environment.rows

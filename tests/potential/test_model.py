@@ -331,3 +331,12 @@ def test_initial_weights_follow_deepmd(make_model: MakeModel) -> None:
 def test_an_impossible_setting_is_refused_by_name(make_model: MakeModel, key: str, value: object) -> None:
     with pytest.raises(InputError, match=f"^{key}: found .*; allowed: "):
         make_model(**{key: value})
+
+
+def test_models_share_an_environment_only_if_it_means_the_same_to_both(make_model: MakeModel) -> None:
+    one, seeded, longer = make_model(), make_model(seed=8, neuron=(5, 10)), make_model(rcut=4.5)
+    assert one.reads_like(seeded) and not one.reads_like(longer)
+    # A mean makes pairs of empty slots, as many as sel says.
+    mean, wider = (make_model(set_davg_zero=False, sel=(n, n)) for n in (40, 44))
+    assert not one.reads_like(mean) and not mean.reads_like(one) and not mean.reads_like(wider)
+    assert mean.reads_like(make_model(set_davg_zero=False, sel=(40, 40), seed=8))

@@ -113,9 +113,7 @@ def _predict(model: DeepPotential, environment: Environment) -> Prediction:
 
 def member_of(driver: VerletModel, model: DeepPotential) -> ForceModel:
     """``model`` beside ``driver``: on its environment if that means the same to both, else on its own."""
-    names = ("elements", "rcut", "rcut_smth", "type_one_side")
-    same = all(getattr(model.config, name) == getattr(driver.model.config, name) for name in names)
-    return Member(model, driver) if same else VerletModel(model)
+    return Member(model, driver) if model.reads_like(driver.model) else VerletModel(model)
 
 
 def load(task: ExplorationTask) -> tuple[VerletModel, Measure | None]:

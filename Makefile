@@ -1,6 +1,7 @@
 # make demo            a real active-learning campaign on bulk silicon, labelled with GFN1-xTB
 # make demo DFT=cp2k   the same with CP2K labels
 # make test            every test; DEEPMD=no leaves deepmd-kit and the tests against it out
+# make faults          what becomes of labels, relaxations and AIMD when VASP, PWmat and CP2K fail, as a table
 # make benchmarks      every benchmark (QUICK=yes: each in about two minutes), into benchmarks/RESULTS.md
 # make lint            ruff and mypy
 # make clean           remove the demo, so that it can be run again
@@ -20,7 +21,7 @@ PINNED = $(call pinned,constraints.txt)
 # deepmd-kit, to test against, in an environment of its own: it brings TensorFlow and an older LAMMPS.
 DEEPMD_READY := .venv-deepmd/.ready
 
-.PHONY: demo test lint benchmarks clean
+.PHONY: demo test faults lint benchmarks clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
@@ -50,6 +51,10 @@ test: $(READY) $(if $(filter no,$(DEEPMD)),,$(DEEPMD_READY))
 	@.ci/packages cp2k=cp2k,cp2k-data:'tests that run CP2K' \
 		sbatch=slurm-wlm:'tests that run SLURM' munged=munge:'tests that run SLURM'
 	$(if $(filter no,$(DEEPMD)),ALPW_DEEPMD_PYTHON= )$(BIN)/python -m pytest -n 2 --dist loadfile
+
+faults: $(READY)
+	@.ci/packages cp2k=cp2k,cp2k-data:'faults of the real CP2K'
+	@$(BIN)/python -m tests.faults
 
 benchmarks: $(READY) $(DEEPMD_READY)
 	.venv-deepmd/bin/python -m pip install -q torch e3nn 'vesin[torch]'

@@ -35,24 +35,42 @@ class FailureKind(str, Enum):
     """Why an external calculation did not give a result; the value is what the database stores."""
 
     SCF = "scf"
-    CRASH = "crash"
+    """the self-consistent field did not converge"""
+    GEOMETRY = "geometry"
+    """the structure cannot be computed, or could not be relaxed"""
     MEMORY = "memory"
     WALLTIME = "walltime"
+    NODE = "node"
+    """killed, hung, cut short: the machine is to blame, as far as one can tell"""
+    LICENCE = "licence"
     INPUT = "input"
-    GEOMETRY = "geometry"
-    OUTPUT = "output"
-    OTHER = "other"
+    """settings, pseudopotentials or the command are wrong; every rerun would fail in the same way"""
+    UNKNOWN = "unknown"
+    """none of these, or numbers that cannot be a label"""
 
 
 class CalculationError(AlpwError):
     """An external code ended without a usable result.
 
     Args:
-        message: the code's own words where there are any.
+        message: what went wrong, in the code's own words where there are any.
         kind: class of the failure.
         directory: where its files lie.
+        code: which program.
     """
 
-    def __init__(self, message: str, kind: FailureKind, directory: str | Path | None = None) -> None:
-        self.message, self.kind, self.directory = message, kind, directory
-        super().__init__(f"{kind.value}: {message}" + (f" (in {directory})" if directory else ""))
+    def __init__(
+        self,
+        message: str,
+        kind: FailureKind,
+        directory: str | Path | None = None,
+        code: str | None = None,
+    ) -> None:
+        self.message, self.kind, self.directory, self.code = message, kind, directory, code
+        super().__init__(self.diagnosis)
+
+    @property
+    def diagnosis(self) -> str:
+        """One line: code, class of the failure, what it said, where."""
+        who = f"{self.code} {self.kind.value}" if self.code else self.kind.value
+        return f"{who}: {self.message}" + (f" (in {self.directory})" if self.directory else "")

@@ -89,7 +89,7 @@ def examine(inputs: tuple[Param, Resource] | None, launchpad: Path | None) -> li
         _finding("disk", True, lambda: _disk(folder)),
     ]
     if inputs:
-        findings.append(_finding("inputs", True, lambda: _label_inputs(inputs[0])))
+        findings.append(_finding("inputs", True, lambda: _label_inputs(*inputs)))
     return findings
 
 
@@ -131,8 +131,8 @@ def _disk(folder: Path) -> tuple[bool, str]:
     return enough, f"{free:.1f} GB free in {existing}" + ("" if enough else f", below {LEAST_DISK_GB:g} GB")
 
 
-def _label_inputs(param: Param) -> tuple[bool, str]:
-    check_inputs(param)
+def _label_inputs(param: Param, resource: Resource) -> tuple[bool, str]:
+    check_inputs(param, resource)
     return (
         True,
         f"campaign {param.campaign}: {param.dft.dft_style} labels for {' '.join(param.train.atom_type)}",

@@ -18,7 +18,7 @@ from alpw.cli.run import run
 from alpw.cli.status import campaigns, status
 from alpw.cli.template import template
 
-# Their modules bring torch, for which no other command should wait: command -> module and function.
+# Their modules bring torch or many readers, for which no other command should wait: module and function.
 MODEL_COMMANDS = {
     "train": ("train", "train"),
     "test": ("test", "test"),
@@ -26,6 +26,8 @@ MODEL_COMMANDS = {
     "export": ("exchange", "export"),
     "import": ("exchange", "import_"),
     "kpu": ("kpu", "kpu"),
+    "to_pwdata": ("to_pwdata", "to_pwdata"),
+    "calculate": ("calculate", "calculate"),
 }
 
 

@@ -113,7 +113,7 @@ def _inputs(
     except ValidationError as error:
         text = f"{campaign!r} is no name; letters, digits, '_', '.' and '-' make one"
         raise InputError(text, key="--campaign") from error
-    check_inputs(param)
+    check_inputs(param, resource)
     for remark in (*param.notes, *resource.notes):
         note(remark)
     return param, resource

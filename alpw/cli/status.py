@@ -10,11 +10,13 @@ from rich.table import Table
 
 from alpw.cli.common import AsJson, LaunchpadFile, console, errors_as_exit_status, print_json
 from alpw.cluster.recovery import failure_reasons
+from alpw.database import calculations, configurations
 from alpw.database.access import launchpad_file
 from alpw.database.campaigns import all_campaigns
 from alpw.database.launchpad import open_launchpad
 from alpw.database.summary import summarise
 from alpw.errors import DatabaseError
+from alpw.report.diagnosis import diagnosis_lines
 from alpw.report.table import progress
 
 
@@ -36,13 +38,17 @@ def status(
             campaign = known[0]["_id"]
         summary = summarise(fireworks.db, campaign)
         reasons = failure_reasons(fireworks, campaign)
+        errors = configurations.diagnoses(fireworks.db, campaign)
+        errors += calculations.diagnoses(fireworks.db, campaign)
         if as_json:
-            print_json({**summary.to_dict(), "fizzled": reasons})
+            print_json({**summary.to_dict(), "fizzled": reasons, "quarantined": errors})
             return
         console.print(progress(summary))
         console.print(f"folder {summary.work_dir}", soft_wrap=True)
         if summary.reason:
             console.print(f"{summary.state}: {summary.reason}", soft_wrap=True)
+        for line in diagnosis_lines(errors):
+            console.print(line, style="red", soft_wrap=True)
         for firework, reason in reasons.items():
             console.print(f"fizzled {firework}: {reason}", style="red", soft_wrap=True)
 

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import subprocess
+import time
 
 logger = logging.getLogger(__name__)
 
@@ -81,3 +82,30 @@ def refusal(script: str) -> str | None:
 def is_final(reason: str) -> bool:
     """Whether a refusal stays the same however long one waits."""
     return bool(_FINAL.search(reason))
+
+
+def seconds_left() -> float | None:
+    """Seconds until SLURM ends the job that this process runs in; None outside of one or without a limit."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return None
+    if end := os.environ.get("SLURM_JOB_END_TIME"):
+        return max(0.0, float(end) - time.time())
+    command = ["squeue", "--noheader", f"--jobs={job}", "--format=%L"]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=COMMAND_PATIENCE, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("squeue does not tell how long job %s may run: %s", job, error)
+        return None
+    return parse_duration(answer.strip())
+
+
+def parse_duration(text: str) -> float | None:
+    """Seconds of a duration as SLURM prints it, ``[D-]HH:MM:SS`` or ``MM:SS``; None for ``UNLIMITED``."""
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
+    if match is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)

@@ -31,14 +31,14 @@ def check_same_structure(asked: Atoms, computed: Atoms, directory: Path, cell_ro
     """
     if asked.get_chemical_symbols() != computed.get_chemical_symbols():
         raise CalculationError(
-            f"asked for {asked.symbols}, the output is for {computed.symbols}", FailureKind.OUTPUT, directory
+            f"asked for {asked.symbols}, the output is for {computed.symbols}", FailureKind.UNKNOWN, directory
         )
     shift = np.abs(asked.positions - computed.positions).max(axis=1)
     if not shift.max() < TOLERANCE:
         atom = int(np.argmax(shift))
         raise CalculationError(
             f"atom {atom} was labelled {shift[atom]:.2g} Å away from where it was submitted",
-            FailureKind.OUTPUT,
+            FailureKind.UNKNOWN,
             directory,
         )
     if not (asked.pbc.any() or computed.pbc.any()):
@@ -48,6 +48,6 @@ def check_same_structure(asked: Atoms, computed: Atoms, directory: Path, cell_ro
     if not (shape < TOLERANCE and vectors < TOLERANCE + cell_rounding):
         raise CalculationError(
             f"the cell labelled differs from the cell submitted by {vectors:.2g} Å",
-            FailureKind.OUTPUT,
+            FailureKind.UNKNOWN,
             directory,
         )

@@ -1,22 +1,43 @@
 """Error handlers that every code shares: crash, deadline, silence.
 
-Custodian asks each handler `check`, which has no side effect, and then `correct`. Ours add two facts to what
-custodian records: the class of the failure, and whether the correction is *numerical* (mixing, number of SCF
-steps, a rerun) or changes the physics of the label. Only numerical ones may repair a label.
+Custodian asks each handler `check`, which has no side effect, and then `correct`. Ours add the class of the
+failure to what custodian records. What a correction may change is watched by
+`alpw.codes.corrections.GuardedHandler`.
 """
 
 from __future__ import annotations
 
-import re
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from custodian.custodian import ErrorHandler
 
+from alpw.codes.failures import (
+    MEMORY_PATTERNS,
+    REMEDIES,
+    SYSTEM_PATTERNS,
+    FailurePattern,
+    match,
+    wait_before,
+)
 from alpw.codes.process import TERMINATED
 from alpw.errors import FailureKind
+
+__all__ = [
+    "MEMORY_PATTERNS",
+    "SYSTEM_PATTERNS",
+    "CrashHandler",
+    "DeadlineHandler",
+    "FailurePattern",
+    "SilenceHandler",
+    "correction",
+    "tail",
+]
+
+logger = logging.getLogger(__name__)
 
 TAIL_BYTES = 20_000
 
@@ -30,28 +51,12 @@ def tail(path: Path, size: int = TAIL_BYTES) -> str:
         return file.read().decode(errors="replace")
 
 
-class FailurePattern(NamedTuple):
-    """A message by which a code tells why it stopped, and whether running it again can help."""
-
-    pattern: str
-    kind: FailureKind
-    rerun: bool
+NO_CLOSING_MARK = "ended without its closing mark"
 
 
-MEMORY_PATTERNS = (
-    FailurePattern(
-        r"out of memory|oom.kill|Cannot allocate memory|bad_alloc|MemoryError|memory could not be allocated",
-        FailureKind.MEMORY,
-        False,
-    ),
-)
-
-
-def correction(
-    kind: FailureKind, error: str, actions: list[dict[str, Any]] | None, *, numerical: bool = True
-) -> dict[str, Any]:
+def correction(kind: FailureKind, error: str, actions: list[dict[str, Any]] | None) -> dict[str, Any]:
     """What `correct` returns; ``actions`` None means that nothing more can be done."""
-    return {"errors": [error], "actions": actions, "kind": kind.value, "numerical": numerical}
+    return {"errors": [error], "actions": actions, "kind": kind.value}
 
 
 class CrashHandler(ErrorHandler):
@@ -59,20 +64,25 @@ class CrashHandler(ErrorHandler):
 
     Failures and corrections, in order:
 
-    1. It said why, and a rerun cannot help (bad input, unusable geometry, memory): give up.
-    2. Anything else (SIGKILL, segmentation fault, lost node, truncated output): run it again, at most twice.
+    1. It said why (bad input, unusable geometry, memory, no licence, full disk): give up where a rerun cannot
+       help, else run it again as often as `alpw.codes.failures.REMEDIES` allows, waiting for a licence.
+    2. It made ionic steps before it died: give up; they are kept, and the calculation goes on from the last.
+    3. Anything else (SIGKILL, segmentation fault, lost node, truncated output): run it again, at most twice.
 
     Numerical only: the input is not touched. A validator could not do this; custodian never retries after a
     failed validator.
     """
 
-    patterns: ClassVar[tuple[FailurePattern, ...]] = MEMORY_PATTERNS
+    patterns: ClassVar[tuple[FailurePattern, ...]] = SYSTEM_PATTERNS
     files: ClassVar[tuple[str, ...]] = ("job.err", "job.out")
-    reruns: ClassVar[int] = 2
 
     def finished(self, directory: Path) -> bool:
         """Whether the program came to its regular end; subclasses know the mark."""
         raise NotImplementedError
+
+    def steps_done(self, directory: Path) -> bool:
+        """Whether a relaxation or AIMD made steps before the program died: it goes on from there."""
+        return False
 
     def check(self, directory: str | Path = "./") -> bool:
         folder = Path(directory)
@@ -80,16 +90,20 @@ class CrashHandler(ErrorHandler):
 
     def correct(self, directory: str | Path = "./") -> dict[str, Any]:
         text = "\n".join(tail(Path(directory) / name) for name in self.files)
-        for pattern, kind, rerun in self.patterns:
-            if (found := re.search(pattern, text, re.IGNORECASE)) and not rerun:
-                return correction(kind, found[0], None)
-        rerun_number = self.n_applied_corrections + 1
-        actions = [{"rerun": rerun_number}] if rerun_number <= self.reruns else None
-        return correction(FailureKind.CRASH, "ended without its closing mark", actions)
+        found = match(text, self.patterns)
+        kind, words = (found[0].kind, found[1]) if found else (FailureKind.NODE, NO_CLOSING_MARK)
+        rerun = self.n_applied_corrections + 1
+        hopeless = (found and not found[0].rerun) or rerun > REMEDIES[kind].reruns
+        if hopeless or self.steps_done(Path(directory)):
+            return correction(kind, words, None)
+        if wait := wait_before(kind, rerun):
+            logger.warning("%s: %s; trying again in %g s", directory, words, wait)
+            time.sleep(wait)
+        return correction(kind, words, [{"rerun": rerun}])
 
 
 class DeadlineHandler(ErrorHandler):
-    """The label has taken longer than allowed, all attempts together: stop it. No correction.
+    """The calculation has taken longer than allowed, all attempts together: stop it. No correction.
 
     Args:
         seconds: wall time allowed, counted from the creation of the handler.
@@ -129,5 +143,6 @@ class SilenceHandler(ErrorHandler):
         return bool(paths) and time.time() - max(path.stat().st_mtime for path in paths) > self.seconds
 
     def correct(self, directory: str | Path = "./") -> dict[str, Any]:
-        actions = [{"rerun": 1}] if self.n_applied_corrections == 0 else None
-        return correction(FailureKind.CRASH, f"silent for {self.seconds:g} s", actions)
+        rerun = self.n_applied_corrections + 1
+        actions = [{"rerun": rerun}] if rerun <= 1 else None
+        return correction(FailureKind.NODE, f"silent for {self.seconds:g} s", actions)

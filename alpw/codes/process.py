@@ -23,7 +23,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -81,6 +81,9 @@ class ProcessJob(Job):
         environment: variables set on top of the worker's own. ``OMP_NUM_THREADS`` is 1 unless the worker or
             this mapping says otherwise: a single point gains more from ranks, and workers share nodes.
         kill_wait: seconds between SIGTERM and SIGKILL.
+
+    Attributes:
+        between: called before every attempt but the first, with the outputs of the last one still there.
     """
 
     stale: ClassVar[tuple[str, ...]] = ()
@@ -98,6 +101,7 @@ class ProcessJob(Job):
         self.stderr = stderr
         self.environment = dict(environment or {})
         self.kill_wait = kill_wait
+        self.between: Callable[[], None] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
 
@@ -122,9 +126,9 @@ class ProcessJob(Job):
         """
         self.close()
         folder = Path(directory)
-        for pattern in (*self.stale, self.stdout, self.stderr):
-            for path in folder.glob(pattern):
-                path.unlink()
+        if self._process is not None and self.between:
+            self.between()
+        self.remove_stale(folder)
         environment = {"OMP_NUM_THREADS": "1", **os.environ, **self.environment}
         with (folder / self.stdout).open("wb") as out, (folder / self.stderr).open("wb") as err:
             try:
@@ -150,6 +154,12 @@ class ProcessJob(Job):
             start_new_session=True,
         )
         return self._process
+
+    def remove_stale(self, directory: Path) -> None:
+        """Remove the outputs of an earlier attempt, by which the new one would be judged."""
+        for pattern in (*self.stale, self.stdout, self.stderr):
+            for path in directory.glob(pattern):
+                path.unlink()
 
     def terminate(self, directory: str | Path = "./") -> None:
         """Stop the whole group: SIGTERM, ``kill_wait`` seconds of grace, SIGKILL for whatever is left."""
@@ -220,6 +230,8 @@ def run_custodian(
         [job],
         validators=list(validators),
         max_errors=max_errors,
+        # Handlers and validators judge the outputs; MPI may fail at its very end, after a complete run.
+        terminate_on_nonzero_returncode=False,
         polling_time_step=POLL_SECONDS,
         monitor_freq=round(MONITOR_SECONDS / POLL_SECONDS),
         directory=str(directory),

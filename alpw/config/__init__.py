@@ -5,18 +5,21 @@
 4
 """
 
+from alpw.config.control import ControlFile, pick
+from alpw.config.dft import Dft
 from alpw.config.explore import Explore, MdJob, SysConfig
 from alpw.config.json_file import InputErrors
 from alpw.config.load import inputs_hash, load_inputs, load_param, load_resource
 from alpw.config.model import Descriptor, FittingNet, TypeEmbedding
 from alpw.config.optimizer import Optimizer
-from alpw.config.param import Dft, Initial, Param, Strategy
+from alpw.config.param import Initial, Param, Strategy
 from alpw.config.resource import Resource, ResourceBlock
 from alpw.config.schema import json_schema
 from alpw.config.train import Train
 from alpw.config.train_file import TrainInput, load_train
 
 __all__ = [
+    "ControlFile",
     "Descriptor",
     "Dft",
     "Explore",
@@ -39,4 +42,5 @@ __all__ = [
     "load_param",
     "load_resource",
     "load_train",
+    "pick",
 ]

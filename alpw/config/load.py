@@ -96,7 +96,7 @@ def inputs_hash(param: Param, resource: Resource | None = None) -> str:
     dft = param.dft
     files = [path for entry in param.explore.sys_configs for path in entry.files]
     files += param.train.init_models
-    files += [Path(path) for path in (dft.input, dft.basis_set_file, dft.potential_file, *dft.pseudo) if path]
+    files += dft.control_files
     said["files"] = {
         str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()
     }

@@ -6,59 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 from pydantic.json_schema import SkipJsonSchema
+from typing_extensions import Self
 
+from alpw.config.dft import Dft
 from alpw.config.explore import Explore, Index
 from alpw.config.section import (
     AnyPath,
-    DataFile,
     DataSets,
-    InputFile,
-    InputFolder,
     Problem,
     Section,
     StoredPath,
     choices,
-    data_file,
     folder_of,
-    raise_problems,
     setting,
-    unknown_key,
 )
 from alpw.config.train import Train
 
 DEFAULT_SEED = 2024
-
-DFT_KEYS: dict[str, frozenset[str]] = {
-    "xtb": frozenset({"method"}),
-    "cp2k": frozenset({"input", "basis_set_file", "potential_file", "gaussian_param", "kspacing"}),
-}
-"""Which keys of the block ``dft`` each code uses."""
-
-GAUSSIAN_KEYS = (
-    "basis_set_file",
-    "potential_file",
-    "atom_list",
-    "basis_set_list",
-    "potential_list",
-    "kspacing",
-)
-"""Keys of ``dft.gaussian_param``: two files, three parallel lists, and the spacing of k-points in 1/Å."""
-
-
-def _gaussian_param(value: Any, info: ValidationInfo) -> Any:
-    if not isinstance(value, dict):
-        return value
-    found = {key.lower(): content for key, content in value.items() if not key.startswith("_")}
-    problems = [Problem((key,), unknown_key(key, GAUSSIAN_KEYS)) for key in found if key not in GAUSSIAN_KEYS]
-    for key in {"basis_set_file", "potential_file"} & found.keys():
-        try:
-            found[key] = data_file(found[key], info)
-        except ValueError as error:
-            problems.append(Problem((key,), str(error)))
-    raise_problems(problems)
-    return found
 
 
 class Initial(Section):
@@ -138,35 +104,6 @@ class Strategy(Section):
                 yield Problem((key,), "has no effect: compress is not true")
 
 
-class Dft(Section):
-    """The code that labels, and its control files."""
-
-    section: ClassVar[str] = "dft"
-
-    dft_style: Annotated[Literal["xtb", "cp2k"], choices("xtb", "cp2k")] = setting(
-        meaning="the code that labels"
-    )
-    input: InputFile | None = setting(None, meaning="control file of the code")
-    kspacing: float | None = setting(None, meaning="spacing of the k-point mesh", unit="1/Å", gt=0, le=10)
-    flag_symm: int | None = setting(None, meaning="symmetry flag of PWmat", ge=0, le=3)
-    pseudo: list[InputFile] = setting([], meaning="pseudopotential files of PWmat and VASP")
-    in_skf: InputFolder | None = setting(None, meaning="folder of Slater-Koster files of PWmat-DFTB")
-    basis_set_file: DataFile | None = setting(
-        None, meaning="basis set file of CP2K, or the name of one of its own"
-    )
-    potential_file: DataFile | None = setting(None, meaning="pseudopotential file of CP2K, or one of its own")
-    gaussian_param: Annotated[dict[str, Any] | None, BeforeValidator(_gaussian_param)] = setting(
-        None, meaning="basis and potential names per element of CP2K"
-    )
-    method: Annotated[Literal["GFN1-xTB", "GFN2-xTB"], choices("GFN1-xTB", "GFN2-xTB")] = setting(
-        "GFN1-xTB", meaning="tight-binding Hamiltonian of xtb"
-    )
-
-    def remarks(self) -> Iterator[Problem]:
-        for key in sorted(self.model_fields_set - DFT_KEYS[self.dft_style] - {"dft_style"}):
-            yield Problem((key,), f"has no effect: {self.dft_style} does not use it")
-
-
 class Param(Section):
     """param.json: one campaign of active learning."""
 
@@ -183,6 +120,10 @@ class Param(Section):
     strategy: Strategy = setting(meaning="strategy block")
     explore: Explore = setting(meaning="explore block")
     dft: Dft = setting(meaning="dft block")
+    reserve_scf_files: bool = setting(
+        False, meaning="keep wavefunctions and charge densities of labels; all other files always stay"
+    )
+    reserve_work: bool = setting(False, meaning="keep them for every calculation, not only for labels")
     notes: SkipJsonSchema[list[str]] = Field([])
     source: SkipJsonSchema[dict[str, Any]] = Field({})
     file: SkipJsonSchema[StoredPath] = Path()
@@ -206,6 +147,13 @@ class Param(Section):
         ):
             value["initial"] = {"sys_idx": list(range(len(explore["sys_configs"]))), **initial}
         return value
+
+    @model_validator(mode="after")
+    def _labels_know_the_elements(self) -> Self:
+        """Per-element settings and pseudopotentials go by the campaign's elements, not by one structure's."""
+        # The model is frozen for everybody else.
+        self.__dict__["dft"] = self.dft.model_copy(update={"elements": list(self.train.atom_type)})
+        return self
 
     def problems(self) -> Iterator[Problem]:
         if not self.init_data and self.initial is None:

@@ -72,9 +72,7 @@ _DECAY = "the learning rate decays exponentially to stop_lr over the whole train
 NO_EFFECT: dict[str, dict[str, str]] = {
     "": {
         "record_file": "the progress of a campaign is kept in its database",
-        "reserve_work": _KEPT,
         "reserve_md_traj": _KEPT,
-        "reserve_scf_files": _KEPT,
         "reserve_feature": _KEPT,
         "data_format": "extxyz and PWdata are recognised by their content",
         "interval": "all frames are used, as in the predecessor",
@@ -198,7 +196,7 @@ NOT_AVAILABLE: dict[str, dict[str, Absent]] = {
     },
     "explore": {"lmps_prefix": Absent(_NO_TEMPLATE), "lmps_in": Absent(_NO_TEMPLATE)},
     "explore.md_jobs": {"lmps_in_idx": Absent(_NO_TEMPLATE)},
-    "dft": {"bigmodel_script": Absent("label with dft_style 'xtb' or 'cp2k'")},
+    "dft": {"bigmodel_script": Absent("label with dft_style 'vasp', 'pwmat', 'cp2k' or 'xtb'")},
     "train": {
         "feature_type": Absent(f"remove it: {_DP}"),
         "nep_in_file": Absent(f"remove it: {_DP}"),
@@ -266,7 +264,7 @@ NOT_IMPORTED: dict[str, dict[str, str]] = {
 _USE_DP = "use 'DP'"
 _USE_ADAM = "use 'ADAM', 'ADAMW', 'LKF' or 'GKF'"
 _CONVERT = "convert the data to extxyz or PWdata"
-_USE_CP2K = "use 'cp2k', or 'xtb' for a first look"
+_USE_CP2K = "use 'vasp', 'pwmat' (also for DFTB), 'cp2k', or 'xtb' for a first look"
 
 CHOICES_NOT_AVAILABLE: dict[str, dict[Any, str]] = {
     "strategy.uncertainty": {"kpu": "use 'committee'; alpw kpu computes it for a model and its trajectories"},
@@ -276,7 +274,7 @@ CHOICES_NOT_AVAILABLE: dict[str, dict[Any, str]] = {
         ("movement", "pwmat/movement", "vasp/outcar", "cp2k/md", "cp2k/scf", "deepmd/npy", "deepmd/raw"),
         _CONVERT,
     ),
-    "dft.dft_style": dict.fromkeys(("vasp", "pwmat", "bigmodel", "skf"), _USE_CP2K),
+    "dft.dft_style": dict.fromkeys(("bigmodel", "skf"), _USE_CP2K),
     "explore.md_jobs.merge_traj": {True: "remove it: all frames of a trajectory are kept together anyway"},
     "explore.md_jobs.boundary": {False: "remove it: all boundaries are periodic"},
 }

@@ -1,8 +1,9 @@
 """``configurations``: the labelled data set, one document per structure.
 
-A structure is a *candidate* until a label task claims it (*labelling*); it ends *labelled*, *failed*, or
-*quarantined* (labelled, but with other settings than the campaign's). ``(campaign, key)`` is unique, and a
-key says where a structure comes from, so that selecting twice proposes once.
+A structure is a *candidate* until a label task claims it (*labelling*); it ends *labelled* or *quarantined*:
+without a label that can be trusted, or with one of another level of theory than the campaign's. Every
+quarantined one says why in ``error``. ``(campaign, key)`` is unique, and a key says where a structure comes
+from, so that selecting twice proposes once.
 """
 
 from __future__ import annotations
@@ -37,7 +38,6 @@ class State(str, Enum):
     CANDIDATE = "candidate"
     LABELLING = "labelling"
     LABELLED = "labelled"
-    FAILED = "failed"
     QUARANTINED = "quarantined"
 
 
@@ -181,7 +181,11 @@ def claim(db: Database, configuration: ObjectId, fw_id: int) -> dict[str, Any] |
 
 
 def store_label(
-    db: Database, configuration: ObjectId, label: Label, *, quarantined: bool, record: dict[str, Any]
+    db: Database,
+    configuration: ObjectId,
+    label: Label,
+    record: dict[str, Any],
+    refusal: CalculationError | None = None,
 ) -> bool:
     """Write a label; False when the configuration was no longer waiting for one.
 
@@ -189,10 +193,11 @@ def store_label(
         db: the campaign's database.
         configuration: id of a configuration in state *labelling*.
         label: energy, forces, virial.
-        quarantined: the settings are not the campaign's.
         record: code, settings, settings_hash, corrections, wall_time (s), directory.
+        refusal: why the label does not belong to the campaign's data set; it is quarantined.
     """
-    state = State.QUARANTINED if quarantined else State.LABELLED
+    state = State.QUARANTINED if refusal else State.LABELLED
+    why = {"error": error_document(refusal)} if refusal else {}
     result = db[COLLECTION].update_one(
         {"_id": configuration, "state": State.LABELLING.value},
         {
@@ -202,28 +207,31 @@ def store_label(
                 "alpw_version": __version__,
                 **label_document(label),
                 **record,
+                **why,
             },
-            "$unset": {"error": ""},
+            **({} if refusal else {"$unset": {"error": ""}}),
         },
     )
     return result.modified_count == 1
 
 
-def store_failure(db: Database, configuration: ObjectId, error: CalculationError) -> None:
+def error_document(error: CalculationError) -> dict[str, Any]:
+    """Why something has no result: class, message, code, folder, and all of it in one line."""
+    return {
+        "kind": error.kind.value,
+        "message": error.message,
+        "code": error.code,
+        "directory": str(error.directory) if error.directory else None,
+        "diagnosis": error.diagnosis,
+        "at": now(),
+    }
+
+
+def quarantine(db: Database, configuration: ObjectId, error: CalculationError) -> None:
     """Record why a configuration has no label."""
     db[COLLECTION].update_one(
         {"_id": configuration, "state": {"$in": list(PENDING_STATES)}},
-        {
-            "$set": {
-                "state": State.FAILED.value,
-                "error": {
-                    "kind": error.kind.value,
-                    "message": error.message,
-                    "directory": str(error.directory) if error.directory else None,
-                    "at": now(),
-                },
-            }
-        },
+        {"$set": {"state": State.QUARANTINED.value, "error": error_document(error)}},
     )
 
 
@@ -244,19 +252,69 @@ def release(db: Database, campaign: str, iteration: int, max_attempts: int) -> l
 
 
 def reopen(db: Database, campaign: str, iteration: int) -> list[ObjectId]:
-    """Make an iteration's failed configurations candidates again; what went wrong stays in ``errors``."""
-    query = _of(campaign, iteration) | {"state": State.FAILED.value}
-    failed = list(db[COLLECTION].find(query, {"_id": 1, "error": 1}))
-    for document in failed:
+    """Make an iteration's configurations without a label candidates again.
+
+    What went wrong stays in ``errors``. Labels of another level of theory stay in quarantine: computing them
+    again would give the same.
+    """
+    query = _of(campaign, iteration) | {"state": State.QUARANTINED.value, "energy": {"$exists": False}}
+    found = list(db[COLLECTION].find(query, {"_id": 1, "error": 1}))
+    for document in found:
         db[COLLECTION].update_one(
-            {"_id": document["_id"], "state": State.FAILED.value},
+            {"_id": document["_id"], "state": State.QUARANTINED.value},
             {
                 "$set": {"state": State.CANDIDATE.value},
                 "$push": {"errors": document["error"]},
                 "$unset": {"error": ""},
             },
         )
-    return [document["_id"] for document in failed]
+    return [document["_id"] for document in found]
+
+
+def add_frame(
+    db: Database,
+    campaign: str,
+    iteration: int,
+    key: str,
+    frame: LabelledFrame,
+    role: Role,
+    source: dict[str, Any],
+    record: dict[str, Any],
+    refusal: CalculationError | None = None,
+) -> ObjectId:
+    """Add a frame that came with its label, such as a step of AIMD, once per ``(campaign, key)``.
+
+    Args:
+        db: the campaign's database.
+        campaign: its name.
+        iteration: index of the iteration that made it; -1 for the initial data set.
+        key: where the frame comes from, unique in the campaign.
+        frame: structure and label.
+        role: train or validation.
+        source: lineage (calculation, step, temperature).
+        record: code, settings, settings_hash, directory.
+        refusal: why it does not belong to the campaign's data set; it is quarantined.
+    """
+    state = State.QUARANTINED if refusal else State.LABELLED
+    document = insert_once(
+        db[COLLECTION],
+        {"campaign": campaign, "key": key},
+        {
+            "iteration": iteration,
+            "role": role.value,
+            "state": state.value,
+            "attempts": 1,
+            "source": source,
+            "created": now(),
+            "labelled": now(),
+            "alpw_version": __version__,
+            **structure_document(frame.atoms),
+            **label_document(frame.label),
+            **record,
+            **({"error": error_document(refusal)} if refusal else {}),
+        },
+    )
+    return document["_id"]
 
 
 def ids(
@@ -289,8 +347,15 @@ def count_states(db: Database, campaign: str, iteration: int | None = None) -> d
 
 
 def count_errors(db: Database, campaign: str) -> dict[str, int]:
-    """Number of a campaign's failed labels by kind of failure."""
-    return _count(db, {"campaign": campaign, "state": State.FAILED.value}, "$error.kind")
+    """Number of a campaign's quarantined configurations by kind of failure."""
+    return _count(db, {"campaign": campaign, "state": State.QUARANTINED.value}, "$error.kind")
+
+
+def diagnoses(db: Database, campaign: str, limit: int = 0) -> list[dict[str, Any]]:
+    """The ``error`` of a campaign's quarantined configurations, newest first; 0 is no limit."""
+    query = {"campaign": campaign, "state": State.QUARANTINED.value}
+    found = db[COLLECTION].find(query, {"error": 1}).sort("error.at", -1).limit(limit)
+    return [document["error"] | {"configuration": str(document["_id"])} for document in found]
 
 
 def _of(campaign: str, iteration: int | None) -> dict[str, Any]:

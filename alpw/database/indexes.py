@@ -5,7 +5,7 @@ from __future__ import annotations
 from pymongo import ASCENDING
 from pymongo.database import Database
 
-from alpw.database import configurations, iterations, models, trajectories
+from alpw.database import calculations, configurations, iterations, models, trajectories
 
 #: collection -> indexes as (keys, unique)
 INDEXES: dict[str, list[tuple[list[str], bool]]] = {
@@ -16,6 +16,7 @@ INDEXES: dict[str, list[tuple[list[str], bool]]] = {
         (["structure_hash"], False),
         (["chemical_system"], False),
     ],
+    calculations.COLLECTION: [(["campaign", "key"], True), (["campaign", "state"], False)],
     models.COLLECTION: [(["campaign", "iteration", "member"], True)],
     trajectories.COLLECTION: [(["campaign", "iteration", "key"], True)],
     iterations.COLLECTION: [(["campaign", "index"], True)],

@@ -24,7 +24,7 @@ class IterationSummary:
     failed: int
     selected: int
     labelled: int
-    label_failed: int
+    quarantined: int
     force_rmse_heldout: float | None
     energy_rmse_heldout: float | None
 
@@ -43,7 +43,7 @@ class CampaignSummary:
         iterations: explorations, oldest first.
         initial_labels: labels of the first data set.
         labels: labels by state, over the whole campaign.
-        errors: failed labels by kind.
+        errors: quarantined labels by kind of failure.
         heldout_frames: number of frames behind the held-out errors.
         final: errors and id of the final model; None before the end.
     """
@@ -125,7 +125,7 @@ def _iteration(db: Database, name: str, document: dict[str, Any]) -> IterationSu
         failed=counts.get("failed", 0),
         selected=sum(states.values()),
         labelled=states.get(State.LABELLED.value, 0),
-        label_failed=states.get(State.FAILED.value, 0),
+        quarantined=states.get(State.QUARANTINED.value, 0),
         force_rmse_heldout=heldout.get("force_rmse"),
         energy_rmse_heldout=heldout.get("energy_rmse"),
     )

@@ -56,9 +56,9 @@ def _settle_unfinished(context: Context) -> None:
         "iteration": context.index,
         "state": {"$in": list(configurations.PENDING_STATES)},
     }
-    lost = CalculationError("the label's Firework fizzled; see lpad get_fws -s FIZZLED", FailureKind.OTHER)
+    lost = CalculationError("the label's Firework fizzled; see lpad get_fws -s FIZZLED", FailureKind.UNKNOWN)
     for document in context.db[configurations.COLLECTION].find(query, {"_id": 1}):
-        configurations.store_failure(context.db, document["_id"], lost)
+        configurations.quarantine(context.db, document["_id"], lost)
 
 
 def _outcome(context: Context) -> IterationOutcome:

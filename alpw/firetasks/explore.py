@@ -80,7 +80,7 @@ def _run(context: Context, plan: dict[str, Any], atoms: Atoms, files: list[Path]
         # The model runs inside the LAMMPS process, so only a worker can say how to start it here.
         result = explore(task, directory, command=context.command("lammps", None))
         if result.end is None:
-            raise CalculationError("the trajectory has no recorded end", FailureKind.OUTPUT, directory)
+            raise CalculationError("the trajectory has no recorded end", FailureKind.UNKNOWN, directory)
         end = result.end
         outcome = {"end": end.reason.value, "message": end.message, "wall_time": end.wall_time}
     except CalculationError as error:

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
+from ase import Atoms
 from bson import ObjectId
 from fireworks import FWAction, explicit_serialize
 
-from alpw.codes.label import run_label
+from alpw.cluster.slurm import seconds_left
 from alpw.codes.protocol import LabelResult
-from alpw.codes.registry import single_point_code
+from alpw.codes.registry import code_of
+from alpw.codes.run import clean, run_label
 from alpw.database import campaigns, configurations
-from alpw.errors import CalculationError
+from alpw.errors import CalculationError, FailureKind
 from alpw.firetasks.base import CampaignTask, Context
+from alpw.workflows.active_learning import firework
 
 logger = logging.getLogger(__name__)
+
+RESERVE = 30.0
+"""Seconds at the end of a job that are left for the database."""
+
+CAUTION = 1.5
+"""A label is begun only if so many times the longest one so far still fits into the job."""
 
 
 @explicit_serialize
 class LabelChunk(CampaignTask):
     """Single-point calculations of one chunk.
 
-    A failed calculation is recorded with its reason and does not stop the chunk: failure is data.
+    A calculation without a trustworthy result is quarantined with its reason and does not stop the chunk:
+    failure is data. What the job's time is too short for goes to a Firework of its own.
 
     Required parameters:
         configurations: ids of the configurations.
@@ -33,50 +47,102 @@ class LabelChunk(CampaignTask):
     def work(self, context: Context) -> FWAction:
         """Claim, label and store one configuration after the other."""
         context.record(stage="label")
-        outcome = {"labelled": 0, "failed": 0, "skipped": 0}
-        for configuration in self["configurations"]:
-            outcome[_label(context, ObjectId(configuration))] += 1
-        return FWAction(stored_data=outcome)
+        chunk, outcomes = _Chunk(context), []
+        waiting = [ObjectId(configuration) for configuration in self["configurations"]]
+        while waiting and chunk.has_time():
+            outcomes.append(chunk.label(waiting.pop(0)))
+        chunk.tidy()
+        left = [str(configuration) for configuration in waiting]
+        title = f"label chunk, the other {len(left)}"
+        again = [firework("LabelChunk", title, context.campaign, context.index, configurations=left)]
+        return FWAction(stored_data=dict(Counter(outcomes)), detours=again if left else None)
 
 
-def _label(context: Context, configuration: ObjectId) -> str:
-    """Label one configuration and say what became of it."""
-    document = configurations.claim(context.db, configuration, context.fw_id)
-    if document is None:
-        return "skipped"
-    dft = context.param.dft
-    try:
-        result = run_label(
-            single_point_code(dft.dft_style),
-            configurations.atoms_of(document),
-            # The folder depends on the configuration alone, so a calculation that finished before its
-            # worker died is found again instead of being paid for twice.
-            context.directory("02.label", str(configuration)),
-            dft,
-            context.command(dft.dft_style, context.resource.dft.command),
-        )
-    except CalculationError as error:
-        logger.warning("configuration %s: %s", configuration, error)
-        configurations.store_failure(context.db, configuration, error)
-        return "failed"
-    return "labelled" if _store(context, configuration, result) else "skipped"
+class _Chunk:
+    """The labels of one Firework: each may start from the wavefunction of the one before it."""
+
+    def __init__(self, context: Context) -> None:
+        self.context, self.dft = context, context.param.dft
+        self.code = code_of(self.dft.dft_style)
+        self.longest = 0.0
+        self.last: tuple[Path, np.ndarray] | None = None
+
+    def has_time(self) -> bool:
+        """Whether another label fits into what is left of the job."""
+        left = seconds_left()
+        return left is None or left - RESERVE > CAUTION * self.longest
+
+    def label(self, configuration: ObjectId) -> str:
+        """Label one configuration and say what became of it."""
+        context = self.context
+        document = configurations.claim(context.db, configuration, context.fw_id)
+        if document is None:
+            return "skipped"
+        atoms, started = configurations.atoms_of(document), time.monotonic()
+        left = seconds_left()
+        try:
+            result = run_label(
+                self.code,
+                atoms,
+                # The folder depends on the configuration alone, so a calculation that finished before its
+                # worker died is found again instead of being paid for twice.
+                context.directory("02.label", str(configuration)),
+                self.dft,
+                context.command(self.dft.dft_style, context.resource.dft.command),
+                timeout=None if left is None else max(0.0, left - RESERVE),
+                reuse=self._reusable(atoms),
+            )
+        except CalculationError as error:
+            logger.warning("configuration %s: %s", configuration, error)
+            configurations.quarantine(context.db, configuration, error)
+            return configurations.State.QUARANTINED.value
+        self.longest = max(self.longest, time.monotonic() - started)
+        outcome = _store(context, configuration, result)
+        self.tidy()
+        self.last = result.directory, atoms.numbers
+        return outcome
+
+    def _reusable(self, atoms: Atoms) -> Path | None:
+        """Folder of the last label, if it was one of the same atoms in the same order."""
+        if self.last is None or not self.dft.reuse_wavefunctions:
+            return None
+        directory, numbers = self.last
+        return directory if np.array_equal(numbers, atoms.numbers) else None
+
+    def tidy(self) -> None:
+        """Remove the large files of the last label, which the next one has used by now."""
+        param = self.context.param
+        if self.last is not None and not (param.reserve_scf_files or param.reserve_work):
+            clean(self.code, self.last[0])
 
 
-def _store(context: Context, configuration: ObjectId, result: LabelResult) -> bool:
-    admitted = campaigns.admit_settings(context.db, context.campaign, result.settings_hash)
-    if not admitted:
-        logger.warning("configuration %s: quarantined, its settings are not the campaign's", configuration)
-    return configurations.store_label(
-        context.db,
-        configuration,
-        result.label,
-        quarantined=not admitted,
-        record={
-            "code": context.param.dft.dft_style,
-            "settings": result.settings,
-            "settings_hash": result.settings_hash,
-            "corrections": result.corrections,
-            "wall_time": result.wall_time,
-            "directory": str(result.directory),
-        },
+def _store(context: Context, configuration: ObjectId, result: LabelResult) -> str:
+    code = context.param.dft.dft_style
+    refusal = None
+    if not campaigns.admit_settings(context.db, context.campaign, result.settings_hash):
+        refusal = level_refusal(context, code, result.settings_hash, result.directory)
+        logger.warning("configuration %s: quarantined, %s", configuration, refusal)
+    record: dict[str, Any] = {
+        "code": code,
+        "settings": result.settings,
+        "settings_hash": result.settings_hash,
+        "corrections": result.corrections,
+        "changes": result.changes,
+        "wall_time": result.wall_time,
+        "directory": str(result.directory),
+    }
+    stored = configurations.store_label(context.db, configuration, result.label, record, refusal)
+    state = configurations.State.QUARANTINED if refusal else configurations.State.LABELLED
+    return state.value if stored else "skipped"
+
+
+def level_refusal(context: Context, code: str, settings_hash: str, directory: Path) -> CalculationError:
+    """Why a label of another level of theory stays out of the data set."""
+    wanted = campaigns.get(context.db, context.campaign)["settings_hash"]
+    return CalculationError(
+        f"its level of theory {settings_hash[:12]} is not the campaign's, {wanted[:12]}; "
+        "compare the field 'settings' of both",
+        FailureKind.INPUT,
+        directory,
+        code,
     )

@@ -27,7 +27,7 @@ class StartCampaign(FiretaskBase):
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
         """Validate, then create or continue the campaign."""
         param, resource = load_inputs(_find(self["param"]), _find(self["resource"]))
-        check_inputs(param)
+        check_inputs(param, resource)
         created = start_campaign(self.launchpad, param, resource)
         return FWAction(stored_data={"campaign": param.campaign, "created": created})
 

@@ -1,4 +1,4 @@
-"""Files that hold labelled data: PWdata folders and extended XYZ."""
+"""Files that hold structures and labelled frames; :mod:`alpw.formats.registry` lists the formats."""
 
 from alpw.formats.extxyz import read_extxyz, write_extxyz
 from alpw.formats.load import load_frames

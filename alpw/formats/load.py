@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from alpw.errors import InputError
-from alpw.formats.extxyz import looks_like_extxyz, read_extxyz
 from alpw.formats.pwdata import Part, is_pwdata, read_pwdata
+from alpw.formats.registry import FORMATS, NOTHING_SAID, recognise
 from alpw.structures.frame import LabelledFrame
+from alpw.structures.frames import LabelledFrames, single_frames
+
+logger = logging.getLogger(__name__)
 
 
 def load_frames(path: str | Path, part: Part = "all") -> list[LabelledFrame]:
-    """The labelled frames of an extended XYZ file or a PWdata folder, recognised by content.
+    """The labelled frames of a file or folder in any labelled format, recognised by content.
+
+    Frames whose SCF did not converge are left out, with a warning.
 
     Args:
         path: file or folder.
-        part: of PWdata in the old layout, read its ``train``, its ``valid`` folders or both. A file or a flat
-            folder is all ``"train"``.
+        part: of PWdata in the old layout, read its ``train``, its ``valid`` folders or both. Everything else
+            is all ``"train"``.
 
     Raises:
         InputError: no data, an unknown format, or a frame without a complete label; names file and frame.
     """
     path = Path(path)
+    form = recognise(path)
+    if form is None or not form.labelled:
+        known = ", ".join(known.name for known in FORMATS if known.labelled)
+        found = f"{form.name}, which has no labels" if form else "an unknown format"
+        raise InputError(f"found {found}; labelled data are {known}", path)
     if path.is_dir() and is_pwdata(path):
-        frames = read_pwdata(path, part)
-    elif path.is_file() and looks_like_extxyz(_head(path)):
-        frames = read_extxyz(path) if part != "valid" else []
-    elif path.exists():
-        raise InputError("neither an extended XYZ file nor a PWdata folder (image_type.npy)", path)
+        batches = read_pwdata(path, part)
     else:
-        raise InputError("no such file or folder", path)
+        batches = form.read(path, NOTHING_SAID) if part != "valid" else iter(())
+    frames = list(single_frames(_converged(batches, path)))
     if not frames and part == "all":
         raise InputError("holds no frames", path)
     return frames
 
 
-def _head(path: Path) -> str:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return file.read(4096)
+def _converged(batches: Iterator[LabelledFrames], path: Path) -> Iterator[LabelledFrames]:
+    n_dropped = 0
+    for batch in batches:
+        n_dropped += int((~batch.converged).sum())
+        yield batch if batch.converged.all() else batch.select(batch.converged)
+    if n_dropped:
+        logger.warning("%s: %d frames without a converged SCF are left out", path, n_dropped)

@@ -11,25 +11,26 @@ One folder holds frames of one composition in one order of atoms. With n frames 
 | virials.npy | (n, 9) | eV, positive under compression; may be absent |
 | ei.npy | (n, N) | atomic energies, eV; written as the usual filler, never read |
 | image_type.npy | (1, N) | atomic numbers |
-| atom_type.npy | (1, T) | distinct atomic numbers |
+| atom_type.npy | (1, T), or (T,) | distinct atomic numbers; not needed for reading |
 
 A data set is such a folder, or its subfolders ``train`` and ``valid`` (old layout), or a tree of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
-from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from alpw.errors import InputError
-from alpw.structures.frame import Label, LabelledFrame
+from alpw.formats.batches import Frames, PeriodicOnly, by_virial, composition, frames_per_batch, in_batches
+from alpw.formats.npy import GrowingFolders, finite, open_npy
+from alpw.structures.frames import LabelledFrames
 
 FILLER = -1e5
 """what newer converters write for a virial that is missing"""
@@ -38,14 +39,31 @@ MISSING_BELOW = -1e6
 
 Part = Literal["all", "train", "valid"]
 
+_ALWAYS = ("lattice", "position", "energies", "forces", "ei", "image_type", "atom_type")
+
 
 def is_pwdata(directory: str | Path) -> bool:
     """Whether a folder is a PWdata data set in one of its layouts."""
-    return bool(_sets(Path(directory), "all"))
+    return bool(data_sets(directory))
 
 
-def read_pwdata(directory: str | Path, part: Part = "all") -> list[LabelledFrame]:
-    """All labelled frames of a PWdata data set, ``train`` before ``valid``, subfolders sorted by name.
+def data_sets(directory: str | Path, part: Part = "all") -> list[Path]:
+    """The folders of a data set that hold arrays, ``train`` before ``valid``, sorted by name."""
+    directory = Path(directory)
+    folders = {
+        file.parent
+        for depth in ("", "*/", "*/*/")
+        for file in directory.glob(f"{depth}image_type.npy")
+        # A writer that was killed leaves its hidden folder.
+        if not any(part.startswith(".") for part in file.relative_to(directory).parts)
+    }
+    train = sorted(folder for folder in folders if folder.name != "valid")
+    valid = sorted(folder for folder in folders if folder.name == "valid")
+    return {"all": train + valid, "train": train, "valid": valid}[part]
+
+
+def read_pwdata(directory: str | Path, part: Part = "all") -> Iterator[LabelledFrames]:
+    """The labelled frames of a PWdata data set, ``train`` before ``valid``, subfolders sorted by name.
 
     Args:
         directory: the data set in either layout.
@@ -55,143 +73,162 @@ def read_pwdata(directory: str | Path, part: Part = "all") -> list[LabelledFrame
         InputError: a missing file, a wrong shape, or numbers that are not finite; it names file and frame.
     """
     directory = Path(directory)
-    if not _sets(directory, "all"):
+    if not is_pwdata(directory):
         raise InputError("no PWdata here: image_type.npy not found", directory)
-    return [frame for folder in _sets(directory, part) for frame in _read_set(folder)]
+    return (batch for folder in data_sets(directory, part) for batch in _read_set(folder))
 
 
 def write_pwdata(
-    directory: str | Path, frames: Sequence[LabelledFrame], valid: Sequence[LabelledFrame] | None = None
+    directory: str | Path, frames: Frames, valid: Frames | None = None, *, merge: bool = False
 ) -> list[Path]:
     """Writes frames as one folder per composition below ``directory``, atoms sorted by atomic number.
 
-    Frames with and without a virial go to different folders, so that no virial has to be invented.
+    Frames with and without a virial go to different folders, so that no virial has to be invented. Whatever a
+    folder held before is replaced, in either layout; nothing is touched if a frame cannot be written.
 
     Args:
-        directory: where the folders ``Si64``, ``Li16Si8``, ... are made; existing files are replaced.
+        directory: where the folders ``Si64``, ``Li16Si8``, ... are made.
         frames: the frames; the training frames if ``valid`` is given.
         valid: validation frames; each folder then has the old layout's ``train`` and ``valid``.
+        merge: write into ``directory`` itself, which needs frames of one composition.
 
     Returns:
         The folders written, in the order of their names: what goes into ``init_data``.
+
+    Raises:
+        InputError: a cell without volume, or ``merge`` and frames that do not fit together.
     """
+    directory = Path(directory)
     parts = {"": frames} if valid is None else {"train": frames, "valid": valid}
-    written: set[Path] = set()
-    for part, members in parts.items():
-        for name, group in _groups(members):
-            folder = Path(directory) / name
-            _write_set(folder / part, group)
-            written.add(folder)
-    return sorted(written)
+    kinds: dict[_Kind, str] = {}
+    periodic = PeriodicOnly(str(directory))
+    with GrowingFolders(directory) as growing:
+        for part, members in parts.items():
+            for batch in in_batches(members):
+                periodic.check(batch)
+                for whole in by_virial(batch):
+                    kind = _Kind.of(whole, part)
+                    if kind not in kinds:
+                        kinds[kind] = str(len(kinds))
+                        if merge:
+                            _check_mergeable(list(kinds), directory)
+                        growing.append(kinds[kind], kind.constants())
+                    growing.append(kinds[kind], _rows(whole, kind, directory))
+        names = {kind: directory if merge else directory / kind.name(kinds) for kind in kinds}
+        for folder in set(names.values()):
+            _clear(folder)
+        for kind, key in kinds.items():
+            growing.put(key, names[kind] / kind.part)
+    return sorted(set(names.values()))
 
 
-def _sets(directory: Path, part: Part) -> list[Path]:
-    folders = {
-        file.parent for depth in ("", "*/", "*/*/") for file in directory.glob(f"{depth}image_type.npy")
+class _Kind(NamedTuple):
+    """What frames of one folder share."""
+
+    numbers: tuple[int, ...]
+    lacks_virial: bool
+    part: str
+
+    @classmethod
+    def of(cls, batch: LabelledFrames, part: str) -> _Kind:
+        return cls(tuple(sorted(batch.numbers.tolist())), bool(np.isnan(batch.filled_virials()).any()), part)
+
+    def name(self, kinds: dict[_Kind, str]) -> str:
+        formula = "".join(f"{chemical_symbols[z]}{count}" for z, count in composition(self.numbers).items())
+        others = any(kind.numbers == self.numbers and not kind.lacks_virial for kind in kinds)
+        return formula + ("_1" if self.lacks_virial and others else "")
+
+    def constants(self) -> dict[str, NDArray[np.int64]]:
+        numbers = np.array(self.numbers, dtype=np.int64)
+        return {"image_type": numbers[None], "atom_type": np.unique(numbers)[None]}
+
+
+def _check_mergeable(kinds: list[_Kind], directory: Path) -> None:
+    first, last = kinds[0], kinds[-1]
+    if first.numbers != last.numbers:
+        found = " and ".join(
+            "".join(f"{chemical_symbols[z]}{n}" for z, n in composition(kind.numbers).items())
+            for kind in (first, last)
+        )
+        raise InputError(f"found {found}; only frames of one composition can be merged", directory)
+    if first.lacks_virial != last.lacks_virial:
+        raise InputError("frames with and without a virial cannot be merged into one data set", directory)
+
+
+def _rows(batch: LabelledFrames, kind: _Kind, directory: Path) -> dict[str, NDArray[np.float64]]:
+    if (np.linalg.matrix_rank(batch.cells) < 3).any():
+        raise InputError("PWdata holds periodic frames only; found one whose cell has no volume", directory)
+    n_frames = len(batch)
+    sorted_batch = batch.reordered(np.argsort(batch.numbers, kind="stable"))
+    # x = f @ cell for row vectors, so that f solves cell^T f^T = x^T.
+    columns = np.linalg.solve(np.swapaxes(batch.cells, 1, 2), np.swapaxes(sorted_batch.positions, 1, 2))
+    counts = composition(kind.numbers)
+    # n_t / sum_t n_t^2 for an atom of type t: the least-squares share of the energy.
+    shares = np.array([counts[z] for z in kind.numbers]) / sum(n * n for n in counts.values())
+    rows = {
+        "lattice": batch.cells.reshape(n_frames, 9),
+        "position": np.swapaxes(columns, 1, 2).reshape(n_frames, -1),
+        "energies": batch.energies[:, None],
+        "forces": sorted_batch.forces.reshape(n_frames, -1),
+        "ei": batch.energies[:, None] * shares,
     }
-    train = sorted(folder for folder in folders if folder.name != "valid")
-    valid = sorted(folder for folder in folders if folder.name == "valid")
-    return {"all": train + valid, "train": train, "valid": valid}[part]
+    if not kind.lacks_virial and batch.virials is not None:
+        rows["virials"] = batch.virials.reshape(n_frames, 9)
+    return {name: array.astype(np.float64) for name, array in rows.items()}
 
 
-def _read_set(folder: Path) -> Iterator[LabelledFrame]:
-    numbers = _load(folder / "image_type.npy", None).reshape(-1).astype(int)
+def _clear(folder: Path) -> None:
+    """Removes the data set of a folder in both layouts, and nothing else."""
+    for part in ("", "train", "valid"):
+        for name in (*_ALWAYS, "virials"):
+            (folder / part / f"{name}.npy").unlink(missing_ok=True)
+        if part:
+            # A folder with other files in it stays.
+            with contextlib.suppress(OSError):
+                (folder / part).rmdir()
+
+
+def _read_set(folder: Path) -> Iterator[LabelledFrames]:
+    numbers = np.array(open_npy(folder / "image_type.npy"), dtype=np.int64).reshape(-1)
     if len(numbers) == 0 or (numbers < 1).any() or (numbers >= len(chemical_symbols)).any():
         raise InputError("holds something that is not an atomic number", folder / "image_type.npy")
     n_atoms = len(numbers)
-    energies = _load(folder / "energies.npy", 1)
-    arrays = {"energies": energies}
-    for name, width in (("lattice", 9), ("position", 3 * n_atoms), ("forces", 3 * n_atoms)):
-        arrays[name] = _load(folder / f"{name}.npy", width)
+    widths = {"energies": 1, "lattice": 9, "position": 3 * n_atoms, "forces": 3 * n_atoms}
+    if (folder / "virials.npy").is_file():
+        widths["virials"] = 9
+    arrays = {name: open_npy(folder / f"{name}.npy", width) for name, width in widths.items()}
+    n_frames = len(arrays["energies"])
     for name, array in arrays.items():
-        if len(array) != len(energies):
-            raise InputError(
-                f"has {len(array)} frames, energies.npy has {len(energies)}", folder / f"{name}.npy"
-            )
-        if bad := np.flatnonzero(~np.isfinite(array).all(axis=1)).tolist():
-            raise InputError("holds a number that is not finite", folder / f"{name}.npy", f"frame {bad[0]}")
-    cells = arrays["lattice"].reshape(-1, 3, 3)
-    if flat := np.flatnonzero(np.linalg.matrix_rank(cells) < 3).tolist():
-        raise InputError("the cell has no volume", folder / "lattice.npy", f"frame {flat[0]}")
-    virials = _virials(folder / "virials.npy", len(energies))
-    for k, virial in enumerate(virials):
-        atoms = Atoms(
+        if len(array) != n_frames:
+            raise InputError(f"has {len(array)} frames, energies.npy has {n_frames}", folder / f"{name}.npy")
+    step = frames_per_batch(n_atoms)
+    for first in range(0, n_frames, step):
+        rows = {name: array[first : first + step] for name, array in arrays.items()}
+        virials = _virials(rows["virials"], folder / "virials.npy", first) if "virials" in rows else None
+        values = {
+            name: finite(part, folder / f"{name}.npy", first)
+            for name, part in rows.items()
+            if name != "virials"
+        }
+        count = len(rows["energies"])
+        cells = values["lattice"].reshape(count, 3, 3)
+        if flat := np.flatnonzero(np.linalg.matrix_rank(cells) < 3).tolist():
+            raise InputError("the cell has no volume", folder / "lattice.npy", f"frame {first + flat[0]}")
+        yield LabelledFrames(
             numbers=numbers,
-            cell=cells[k],
-            scaled_positions=arrays["position"][k].reshape(-1, 3),
-            pbc=True,
+            cells=cells,
+            positions=values["position"].reshape(count, n_atoms, 3) @ cells,
+            energies=values["energies"][:, 0],
+            forces=values["forces"].reshape(count, n_atoms, 3),
+            virials=virials,
+            converged=np.ones(count, dtype=bool),
         )
-        yield LabelledFrame(
-            atoms, Label(float(energies[k, 0]), arrays["forces"][k].reshape(-1, 3).copy(), virial)
-        )
 
 
-def _virials(path: Path, n_frames: int) -> list[NDArray[np.float64] | None]:
-    if not path.is_file():
-        return [None] * n_frames
-    rows = _load(path, 9)
-    if len(rows) != n_frames:
-        raise InputError(f"has {len(rows)} frames, energies.npy has {n_frames}", path)
-    missing = (rows == FILLER).all(axis=1) | (rows <= MISSING_BELOW).any(axis=1)
-    if bad := np.flatnonzero(~missing & ~np.isfinite(rows).all(axis=1)).tolist():
-        raise InputError("holds a number that is not finite", path, f"frame {bad[0]}")
-    return [None if gone else row.reshape(3, 3).copy() for row, gone in zip(rows, missing, strict=True)]
-
-
-def _load(path: Path, width: int | None) -> NDArray[np.float64]:
-    if not path.is_file():
-        raise InputError("no such file; the data set is incomplete", path)
-    try:
-        array = np.asarray(np.load(path, allow_pickle=False), dtype=float)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"not an array of numbers: {error}", path) from error
-    if width is None:
-        return array
-    if array.ndim == 1 and width == 1:
-        array = array[:, None]
-    if array.ndim != 2 or array.shape[1] != width:
-        raise InputError(f"has the shape {array.shape}; (frames, {width}) is needed", path)
-    return array
-
-
-def _groups(frames: Iterable[LabelledFrame]) -> Iterator[tuple[str, list[LabelledFrame]]]:
-    """Frames of one composition, with or without virials, in their order, under their folder's name."""
-
-    def kind(frame: LabelledFrame) -> tuple[tuple[int, ...], bool]:
-        return tuple(sorted(frame.atoms.numbers)), frame.label.virial is None
-
-    kinds = {(numbers, lacks) for numbers, lacks in map(kind, frames)}
-    for (numbers, lacks), group in groupby(sorted(frames, key=kind), key=kind):
-        name = "".join(f"{chemical_symbols[z]}{numbers.count(z)}" for z in sorted(set(numbers)))
-        yield name + ("_1" if lacks and (numbers, False) in kinds else ""), list(group)
-
-
-def _write_set(folder: Path, frames: list[LabelledFrame]) -> None:
-    numbers = np.sort(frames[0].atoms.numbers).astype("i8")
-    orders = [np.argsort(frame.atoms.numbers, kind="stable") for frame in frames]
-    energies = np.array([[frame.label.energy] for frame in frames])
-    pairs = list(zip(frames, orders, strict=True))
-    arrays = {
-        "lattice": np.array([np.asarray(frame.atoms.cell).ravel() for frame in frames]),
-        "position": np.array(
-            [f.atoms.cell.scaled_positions(f.atoms.positions)[order].ravel() for f, order in pairs]
-        ),
-        "energies": energies,
-        "forces": np.array([f.label.forces[order].ravel() for f, order in pairs]),
-        "ei": energies * _filler_weights(numbers),
-        "image_type": numbers[None],
-        "atom_type": np.unique(numbers)[None],
-    }
-    virials = [frame.label.virial for frame in frames if frame.label.virial is not None]
-    if virials:
-        arrays["virials"] = np.array(virials).reshape(len(frames), 9)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "virials.npy").unlink(missing_ok=True)
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-
-
-def _filler_weights(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``n_t / sum_t n_t^2`` for an atom of type t: the least-squares share of the energy, eV per eV."""
-    counts = np.array([np.count_nonzero(numbers == z) for z in numbers])
-    return counts / counts.sum()
+def _virials(rows: NDArray[np.float64], path: Path, first: int) -> NDArray[np.float64] | None:
+    """``(n_frames, 3, 3)`` with NaN where there is no virial; None if there is none at all."""
+    values = np.array(rows, dtype=np.float64)
+    missing = (values == FILLER).all(axis=1) | (values <= MISSING_BELOW).any(axis=1)
+    finite(np.where(missing[:, None], 0.0, values), path, first)
+    values[missing] = np.nan
+    return None if missing.all() else values.reshape(-1, 3, 3)

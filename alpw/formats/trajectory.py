@@ -10,13 +10,10 @@ from typing import NamedTuple
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from alpw.errors import InputError
-from alpw.formats.extxyz import looks_like_extxyz
-from alpw.formats.pwdata import is_pwdata, read_pwdata
-from alpw.structures.atom_config import looks_like_atom_config, read_atom_config
+from alpw.formats.registry import Options, recognise
 
 
 class Trajectory(NamedTuple):
@@ -35,8 +32,8 @@ def read_trajectory(path: str | Path, elements: Sequence[str] = ()) -> Trajector
     """The structures in a file or a folder, recognised by content.
 
     Args:
-        path: an extended XYZ file, a LAMMPS text dump, atom.config, any file that ASE reads, a PWdata folder,
-            or a folder of structure files named ``<step>`` or ``<step>.<anything>``.
+        path: anything in a format of :mod:`alpw.formats.registry`, any file that ASE reads, or a folder of
+            structure files named ``<step>`` or ``<step>.<anything>``.
         elements: symbols of LAMMPS types 1, 2, ..., for a dump without a column ``element``.
 
     Raises:
@@ -44,14 +41,8 @@ def read_trajectory(path: str | Path, elements: Sequence[str] = ()) -> Trajector
             types without a symbol.
     """
     path = Path(path)
-    if path.is_dir() and is_pwdata(path):
-        found = _numbered([frame.atoms for frame in read_pwdata(path)])
-    elif path.is_dir():
-        found = _folder(path, elements)
-    elif path.is_file():
-        found = _file(path, elements)
-    else:
-        raise InputError("no such file or folder", path)
+    form = recognise(path)
+    found = _folder(path, elements) if form is None and path.is_dir() else _images(path, elements)
     if not found.frames:
         raise InputError("holds no frames", path)
     for k, atoms in enumerate(found.frames):
@@ -72,12 +63,10 @@ def _folder(folder: Path, elements: Sequence[str]) -> Trajectory:
         if file.is_file() and (match := re.fullmatch(r"(\d+)(\..*)?", file.name))
     }
     if not numbered:
-        raise InputError(
-            "neither PWdata (image_type.npy) nor files named by their step, as 100.config", folder
-        )
+        raise InputError("neither a data set (PWdata, deepmd-kit) nor files named by their step", folder)
     frames: list[Atoms] = []
     for step in sorted(numbered):
-        images = _file(numbered[step], elements).frames
+        images = _images(numbered[step], elements).frames
         if len(images) != 1:
             raise InputError(
                 f"holds {len(images)} frames; a file named by its step holds one", numbered[step]
@@ -86,50 +75,22 @@ def _folder(folder: Path, elements: Sequence[str]) -> Trajectory:
     return Trajectory(np.array(sorted(numbered)), frames)
 
 
-def _file(path: Path, elements: Sequence[str]) -> Trajectory:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        head = file.read(4096)
-    if head.startswith("ITEM:"):
-        return _dump(path, elements)
-    if looks_like_atom_config(head):
-        return _numbered([read_atom_config(path)])
-    images = _read(path, "extxyz" if looks_like_extxyz(head) else None)
+def _images(path: Path, elements: Sequence[str]) -> Trajectory:
+    form = recognise(path)
+    if form is None:
+        images = _read(path)
+    else:
+        images = list(form.read_structures(path, Options(elements=tuple(elements))))
     steps = [atoms.info.get("step", atoms.info.get("timestep", k)) for k, atoms in enumerate(images)]
     if all(isinstance(step, (int, np.integer)) for step in steps):
         return Trajectory(np.array(steps, dtype=np.int64), images)
-    return _numbered(images)
+    return Trajectory(np.arange(len(images)), images)
 
 
-def _dump(path: Path, elements: Sequence[str]) -> Trajectory:
-    """A LAMMPS text dump; its steps are read here, because not every version of ASE keeps them."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    columns = next((line.split()[2:] for line in lines if line.startswith("ITEM: ATOMS")), [])
-    if "element" not in columns:
-        if "type" not in columns:
-            raise InputError("the dump has neither a column 'element' nor 'type'", path)
-        if not elements:
-            raise InputError(
-                "the dump has LAMMPS types and no column 'element'; name the elements of types 1, 2, ...",
-                path,
-                "elements",
-            )
-        if unknown := [symbol for symbol in elements if symbol not in atomic_numbers]:
-            raise InputError(f"{unknown[0]!r} is not an element", key="elements")
-    options = {} if "element" in columns else {"specorder": list(elements)}
-    images = _read(path, "lammps-dump-text", **options)
-    steps = [int(lines[k + 1]) for k, line in enumerate(lines) if line.startswith("ITEM: TIMESTEP")]
-    return Trajectory(np.array(steps, dtype=np.int64), images)
-
-
-def _read(path: Path, format: str | None, **options: object) -> list[Atoms]:
+def _read(path: Path) -> list[Atoms]:
     try:
-        images = ase.io.read(path, index=":", format=format, **options)
+        return list(ase.io.read(path, index=":"))
     # ASE's readers raise anything from AssertionError to errors of their own on a broken file.
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"cannot be read as {format or 'any known format'}: {reason}", path) from error
-    return list(images)
-
-
-def _numbered(frames: list[Atoms]) -> Trajectory:
-    return Trajectory(np.arange(len(frames)), frames)
+        raise InputError(f"cannot be read as any known format: {reason}", path) from error

@@ -48,7 +48,7 @@ def history_table(summary: CampaignSummary) -> Table:
 
 
 def _labels(iteration: IterationSummary) -> str:
-    wanted = f" of {iteration.selected}" if iteration.label_failed else ""
+    wanted = f" of {iteration.selected}" if iteration.quarantined else ""
     return f"{iteration.labelled}{wanted}"
 
 
@@ -78,10 +78,10 @@ def progress_line(summary: CampaignSummary) -> Text:
     parts = [
         f"{summary.stage}",
         f"labels {summary.labels.get('labelled', 0)} done, {waiting} to do",
-        *(f"{count} {kind} failures" for kind, count in sorted(summary.errors.items())),
     ]
     if summary.labels.get("quarantined"):
-        parts.append(f"{summary.labels['quarantined']} quarantined")
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(summary.errors.items()))
+        parts.append(f"{summary.labels['quarantined']} quarantined ({kinds})")
     line = Text(f"{summary.campaign} ")
     line.append(summary.state, style=STATE_STYLES[summary.state])
     line.append(f"  {timedelta(seconds=int(summary.seconds))}  ")

@@ -22,6 +22,7 @@ TASKS = {
     "TrainModels": ("train", TRAIN, 1),
     "ExploreTrajectories": ("explore", EXPLORE, 2),
     "LabelChunk": ("label", DFT, 3),
+    "RunCalculations": ("calculate", DFT, 3),
     "GenerateStructures": ("generate", LIGHT, 4),
     "SelectCandidates": ("select", LIGHT, 4),
     "CollectLabels": ("collect", LIGHT, 4),
@@ -140,6 +141,25 @@ def labelling_workflow(
     collect = firework("CollectLabels", "collect labels", campaign, iteration, fizzled_parents=True)
     links = {chunk: [collect] for chunk in label}
     return _workflow([*label, collect], links, f"{campaign}.labelling", "label")
+
+
+def calculation_workflow(
+    campaign: str, iteration: int, calculations: Sequence[Any], group_size: int
+) -> Workflow:
+    """Relaxations and AIMD runs in chunks, each independent of the others.
+
+    Args:
+        campaign: name of the campaign.
+        iteration: index of the iteration.
+        calculations: ids of the calculations, at least one.
+        group_size: calculations per Firework, -1 for all in one.
+    """
+    parts = chunks([str(calculation) for calculation in calculations], group_size)
+    fireworks = [
+        firework("RunCalculations", f"calculate {len(part)}", campaign, iteration, calculations=part)
+        for part in parts
+    ]
+    return _workflow(fireworks, {}, f"{campaign}.calculations", "calculate")
 
 
 def final_workflow(campaign: str, iteration: int, members: int, together: bool = False) -> Workflow:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from alpw.codes.registry import single_point_code
+from alpw.codes.registry import code_of
 from alpw.config.param import Param
+from alpw.config.resource import Resource
 from alpw.errors import AlpwError, InputError
 from alpw.formats.load import load_frames
 
 
-def check_inputs(param: Param) -> None:
+def check_inputs(param: Param, resource: Resource) -> None:
     """Check what the files that the inputs name hold: label engine, start structures, data, start models.
 
     Raises:
-        InputError: names param.json and the key at fault.
+        InputError: names the file and the key at fault.
     """
     _check_label_engine(param)
+    _check_command(param, resource)
     _check_data(param)
     _check_models(param)
 
 
 def _check_label_engine(param: Param) -> None:
-    code = single_point_code(param.dft.dft_style)
+    code = code_of(param.dft.dft_style)
     try:
         code.check(param.dft, param.train.atom_type)
     except InputError as error:
@@ -32,6 +34,15 @@ def _check_label_engine(param: Param) -> None:
             except InputError as error:
                 key = f"explore.sys_configs[{index}]"
                 raise InputError(f"{file}: {error.message}", param.file, key) from error
+
+
+def _check_command(param: Param, resource: Resource) -> None:
+    if resource.dft.command is None:
+        return
+    try:
+        code_of(param.dft.dft_style).check_command(param.dft, resource.dft.command)
+    except InputError as error:
+        raise InputError(error.message, resource.file, "dft.command") from error
 
 
 def _check_data(param: Param) -> None:

@@ -107,7 +107,7 @@ def other_element(folder):
         (truncate, (), "run/model.pt: not a readable deep potential"),
         (other_element, (), "valid.xyz: frame 0: element Fe is not one of the model's Cu, Au"),
         (lambda folder: None, ("nothing.xyz",), "nothing.xyz: no such file or folder"),
-        (lambda folder: None, ("run/model.pt",), "run/model.pt: neither an extended XYZ file nor"),
+        (lambda folder: None, ("run/model.pt",), "run/model.pt: found an unknown format; labelled data are"),
         (lambda folder: None, ("--device", "abacus"), "--device: 'abacus' cannot be used"),
         (lambda folder: None, ("--plot", "no/where.png"), "no/where.png: no folder"),
         (

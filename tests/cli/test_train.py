@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from alpw.formats.extxyz import read_extxyz
+from alpw.formats.load import load_frames
 from alpw.formats.pwdata import write_pwdata
 from alpw.potential import DeepPotential
 from alpw.potential import test as evaluate
@@ -37,7 +37,7 @@ def test_a_training_leaves_model_covariance_curve_plot_and_record(trained):
     model = DeepPotential.load(run / "model.pt")
     Covariance.load(run / "model.covariance.pt").check(model)
     (facts,) = record["models"]
-    errors = evaluate(model, read_extxyz(trained / "valid.xyz"))
+    errors = evaluate(model, load_frames(trained / "valid.xyz"))
     assert facts["errors"]["valid"]["force_rmse"] == pytest.approx(errors.force_rmse, rel=1e-9)
     assert facts["errors"]["valid"]["elements"]["Au"]["n_atoms"] == 14
     assert len(read_curve(run / "learning_curve.csv")) == facts["epochs"] == 2
@@ -50,7 +50,7 @@ def test_progress_goes_to_standard_error_line_by_line(trained):
 
 
 def test_the_same_inputs_give_the_same_model_whatever_the_form_of_the_data(folder):
-    write_pwdata(folder.path / "data", read_extxyz("train.xyz"), read_extxyz("valid.xyz"))
+    write_pwdata(folder.path / "data", load_frames("train.xyz"), load_frames("valid.xyz"))
     train = {**folder.param["train"], "seed": 3, "train_data": ["train.xyz"], "valid_data": ["valid.xyz"]}
     (folder.path / "train.json").write_text(json.dumps(train))
     assert folder.alpw("train", "train.json", "-o", "again").exit_code == 0
@@ -199,8 +199,8 @@ def empty(lines):
     ("change", "words"),
     [
         (edit(nan_force), "train.xyz: frame 0: forces: a number that is not finite"),
-        (edit(cut), "train.xyz: not a valid extended XYZ file"),
-        (edit(empty), "train.xyz: neither an extended XYZ file nor"),
+        (edit(cut), "train.xyz: frame 9: not a valid extended XYZ file"),
+        (edit(empty), "train.xyz: found an unknown format; labelled data are"),
         (lambda folder: (folder.path / "train.xyz").unlink(), "param.json: init_data[0]: nothing found"),
         (lambda folder: folder.param.update(init_data=[]), "param.json: init_data: empty"),
         (

@@ -242,7 +242,7 @@ class TestValues:
     def test_all_errors_of_a_file_are_shown_at_once(self, silicon: Content, read: Read) -> None:
         put(silicon, "strategy.max_selct", 3)
         put(silicon, "explore.md_jobs.0.0.temps", ["hot", -1])
-        put(silicon, "dft.dft_style", "vasp")
+        put(silicon, "dft.dft_style", "skf")
         with pytest.raises(InputErrors) as raised:
             read(silicon)
         keys = [error.key for error in raised.value.errors]

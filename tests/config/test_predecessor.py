@@ -94,13 +94,14 @@ def test_no_key_is_in_two_tables() -> None:
         assert len(keys) == len(set(keys)), model
 
 
-def test_si_pwmat_says_what_this_version_lacks_and_nothing_else(si_pwmat: Content, read: Read) -> None:
-    with pytest.raises(InputError) as raised:
-        read(si_pwmat)
-    found = [line.split(".json: ")[1] for line in str(raised.value).splitlines()]
-    assert found == [
-        "dft.dft_style: \"pwmat\" is not available in this version; use 'cp2k', or 'xtb' for a first look",
-    ]
+def test_si_pwmat_is_taken_as_it_is(si_pwmat: Content, read: Read) -> None:
+    param = read(si_pwmat)
+    dft = param.dft
+    assert (dft.dft_style, dft.kspacing, dft.flag_symm) == ("pwmat", 0.3, 0)
+    assert dft.input is not None and dft.input.name == "scf_etot.input"
+    assert [path.name for path in dft.pseudo] == ["Si.SG15.PBE.UPF"]
+    assert dft.elements == param.train.atom_type == ["Si"]
+    assert not [note for note in param.notes if note.startswith("dft.")]
 
 
 def test_si_pwmat_with_another_code_has_its_numbers(si_pwmat: Content, read: Read) -> None:
@@ -142,7 +143,7 @@ def test_si_pwmat_reports_every_key_without_effect(
     notes = read(si_pwmat).notes
     keys = [note.split(": has no effect: ")[0] for note in notes]
     assert sorted(keys) == sorted(
-        ["record_file", "reserve_work"]
+        ["record_file"]
         + [f"train.optimizer.{key}" for key in ("print_freq", *unused)]
         + ["strategy.md_type", "strategy.Compress_order", "strategy.Compress_dx"]
         + ["dft.flag_symm", "dft.pseudo"]
@@ -167,7 +168,6 @@ def test_auag_says_what_this_version_lacks(auag: Content, read: Read) -> None:
         "train.model_type",
         "explore.lmps_in",
         "explore.md_jobs[0][0].lmps_in_idx",
-        "dft.dft_style",
     ):
         assert any(f"json: {key}: " in line and "not available" in line for line in text.splitlines()), key
     assert "explore.md_jobs[0][0].nsteps: required key is missing" in text
@@ -181,7 +181,7 @@ def test_auag_says_what_this_version_lacks(auag: Content, read: Read) -> None:
         ("train", "train_data", ["train.xyz"]),
         ("train", "model_type", "LINEAR"),
         ("dft", "dft_style", "bigmodel"),
-        ("dft", "dft_style", "VASP"),
+        ("dft", "dft_style", "skf"),
     ],
 )
 def test_absent_features_are_errors_never_silent(

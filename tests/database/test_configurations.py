@@ -50,7 +50,7 @@ def test_proposing_twice_proposes_once_and_keeps_the_first(db, silicon):
 def test_structure_and_label_come_back_bit_for_bit(db, silicon):
     identity, label = propose(db, silicon), label_of(silicon)
     configurations.claim(db, identity, 1)
-    assert configurations.store_label(db, identity, label, quarantined=False, record=RECORD)
+    assert configurations.store_label(db, identity, label, RECORD)
     (frame,) = configurations.frames(db, [identity])
     assert np.array_equal(frame.atoms.positions, silicon.positions)
     assert np.array_equal(frame.atoms.cell, silicon.cell) and list(frame.atoms.pbc) == list(silicon.pbc)
@@ -61,9 +61,7 @@ def test_structure_and_label_come_back_bit_for_bit(db, silicon):
 def test_a_missing_virial_is_an_absent_field(db, silicon):
     identity = propose(db, silicon)
     configurations.claim(db, identity, 1)
-    configurations.store_label(
-        db, identity, label_of(silicon, virial=False), quarantined=False, record=RECORD
-    )
+    configurations.store_label(db, identity, label_of(silicon, virial=False), RECORD)
     assert "virial" not in db[configurations.COLLECTION].find_one()
     assert next(configurations.frames(db, [identity])).label.virial is None
 
@@ -78,20 +76,31 @@ def test_only_one_firework_can_claim_and_it_can_claim_again_after_a_crash(db, si
 def test_the_first_label_stays(db, silicon):
     identity, label = propose(db, silicon), label_of(silicon)
     configurations.claim(db, identity, 1)
-    assert configurations.store_label(db, identity, label, quarantined=False, record=RECORD)
+    assert configurations.store_label(db, identity, label, RECORD)
     later = Label(7.0, label.forces)
-    assert not configurations.store_label(db, identity, later, quarantined=False, record=RECORD)
+    assert not configurations.store_label(db, identity, later, RECORD)
     assert configurations.claim(db, identity, 1) is None
-    configurations.store_failure(db, identity, CalculationError("late", FailureKind.CRASH))
+    configurations.quarantine(db, identity, CalculationError("late", FailureKind.NODE))
     assert next(configurations.frames(db, [identity])).label.energy == label.energy
 
 
 def test_quarantined_labels_are_counted_but_not_in_the_data_set(db, silicon):
     identity = propose(db, silicon)
     configurations.claim(db, identity, 1)
-    configurations.store_label(db, identity, label_of(silicon), quarantined=True, record=RECORD)
+    refusal = CalculationError("another level of theory", FailureKind.INPUT, "/x", "vasp")
+    configurations.store_label(db, identity, label_of(silicon), RECORD, refusal)
     assert configurations.ids(db, "c", Role.TRAIN) == []
     assert configurations.count_states(db, "c", 0) == {"quarantined": 1}
+    assert configurations.diagnoses(db, "c")[0]["diagnosis"] == "vasp input: another level of theory (in /x)"
+    assert configurations.reopen(db, "c", 0) == [], "computing it again would give the same"
+
+
+def test_a_frame_that_came_with_its_label_is_added_once(db, silicon):
+    frame = LabelledFrame(silicon, label_of(silicon))
+    for _ in range(2):
+        configurations.add_frame(db, "c", -1, "aimd/0#3", frame, Role.TRAIN, {"step": 3}, RECORD)
+    assert len(configurations.ids(db, "c", Role.TRAIN)) == 1
+    assert db[configurations.COLLECTION].find_one()["source"] == {"step": 3}
 
 
 def test_the_first_settings_of_a_campaign_are_its_settings(db):
@@ -113,7 +122,7 @@ def test_released_configurations_can_be_claimed_by_another_firework_a_bounded_nu
 def test_a_failure_is_kept_when_the_configuration_is_tried_again(db, silicon):
     identity = propose(db, silicon)
     configurations.claim(db, identity, 1)
-    configurations.store_failure(db, identity, CalculationError("no luck", FailureKind.SCF, "/x"))
+    configurations.quarantine(db, identity, CalculationError("no luck", FailureKind.SCF, "/x"))
     assert configurations.count_errors(db, "c") == {"scf": 1}
     assert configurations.reopen(db, "c", 0) == [identity]
     document = db[configurations.COLLECTION].find_one()

@@ -24,7 +24,7 @@ def check_finished(launchpad, name="tiny"):
     assert [iteration.index for iteration in summary.iterations] == list(range(len(summary.iterations)))
     for iteration in summary.iterations:
         assert iteration.frames == iteration.accurate + iteration.candidate + iteration.failed > 0
-        assert iteration.labelled + iteration.label_failed == iteration.selected
+        assert iteration.labelled + iteration.quarantined == iteration.selected
     assert summary.labels.get("candidate", 0) == summary.labels.get("labelling", 0) == 0
     return summary
 
@@ -111,7 +111,7 @@ def test_a_label_engine_that_cannot_run_stalls_loudly_and_goes_on_when_mended(in
     assert stalled.returncode == 1
     assert "stalled" in stalled.stdout and "0 of 6 initial structures were labelled" in stalled.stdout
     status = inputs.command("alpw", "status", "tiny", "--json")
-    assert json.loads(status.stdout)["errors"] == {"crash": 6}
+    assert json.loads(status.stdout)["errors"] == {"unknown": 6}
 
     del inputs.resource["dft"]["command"]
     inputs.write()
@@ -119,7 +119,7 @@ def test_a_label_engine_that_cannot_run_stalls_loudly_and_goes_on_when_mended(in
     assert mended.returncode == 0, mended.stdout + mended.stderr
     check_finished(launchpad)
     documents = list(launchpad.db[configurations.COLLECTION].find({"iteration": -1}))
-    assert all(document["errors"][0]["kind"] == "crash" for document in documents)
+    assert all(document["errors"][0]["kind"] == "unknown" for document in documents)
 
 
 @pytest.mark.slow

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alpw.errors import InputError
-from alpw.formats import load_frames, read_pwdata, write_pwdata
+from alpw.formats import load_frames, write_pwdata
+from alpw.formats import read_pwdata as read_batches
 from alpw.structures.frame import Label, LabelledFrame
+from alpw.structures.frames import single_frames
 
 
 def frames(seed: int, numbers: list[int], n: int = 3, virial: bool = True) -> list[LabelledFrame]:
@@ -30,6 +32,10 @@ def frames(seed: int, numbers: list[int], n: int = 3, virial: bool = True) -> li
         )
         made.append(LabelledFrame(atoms, label))
     return made
+
+
+def read_pwdata(directory: Path) -> list[LabelledFrame]:
+    return list(single_frames(read_batches(directory)))
 
 
 def check_same(first: LabelledFrame, second: LabelledFrame, order: np.ndarray) -> None:
@@ -168,4 +174,37 @@ def test_a_cell_without_volume_names_its_frame(tmp_path: Path) -> None:
     lattice[1, 3:6] = lattice[1, :3]
     np.save(folder / "lattice.npy", lattice)
     with pytest.raises(InputError, match=r"lattice\.npy: frame 1: the cell has no volume"):
+        read_pwdata(folder)
+
+
+def test_what_a_killed_writer_leaves_is_not_read(tmp_path: Path) -> None:
+    (folder,) = write_pwdata(tmp_path, frames(0, [14], n=2))
+    aside = tmp_path / ".writing.0" / "0"
+    aside.mkdir(parents=True)
+    (aside / "image_type.npy").write_bytes((folder / "image_type.npy").read_bytes())
+    assert len(load_frames(tmp_path)) == 2
+
+
+def test_nothing_is_touched_when_a_frame_cannot_be_written(tmp_path: Path) -> None:
+    write_pwdata(tmp_path, frames(0, [14, 3], n=2))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    molecule = LabelledFrame(Atoms("O"), Label(0.0, np.zeros((1, 3))))
+    with pytest.raises(InputError, match="periodic frames only"):
+        write_pwdata(tmp_path, [*frames(1, [14, 3]), molecule])
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_layouts_replace_each_other(tmp_path: Path) -> None:
+    write_pwdata(tmp_path, frames(0, [14], n=5), valid=frames(1, [14], n=2))
+    write_pwdata(tmp_path, frames(0, [14], n=3))
+    assert len(load_frames(tmp_path)) == 3
+    write_pwdata(tmp_path, frames(0, [14], n=1), valid=[])
+    assert len(load_frames(tmp_path)) == 1 and load_frames(tmp_path, "valid") == []
+
+
+def test_a_cut_array_is_refused(tmp_path: Path) -> None:
+    (folder,) = write_pwdata(tmp_path, frames(0, [14, 14]))
+    (folder / "forces.npy").write_bytes((folder / "forces.npy").read_bytes()[:-30])
+    with pytest.raises(InputError, match=r"forces\.npy: not an array of numbers"):
         read_pwdata(folder)

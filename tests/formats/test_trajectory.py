@@ -111,12 +111,12 @@ def broken(tmp_path):
         ("nan.xyz", (), "frame 0: a position or a cell vector is not finite"),
         ("none.xyz", (), "frame 0: holds no atoms"),
         ("types", (), "elements: the dump has LAMMPS types"),
-        ("types", ("Si",), "cannot be read as lammps-dump-text"),
+        ("types", ("Si",), "elements: type 2 has no element; 1 are named"),
         ("types", ("Si", "Qq"), "'Qq' is not an element"),
-        ("cut", ("Si", "Ge"), "cannot be read as lammps-dump-text"),
+        ("cut", ("Si", "Ge"), "frame 0: the file is cut short; it holds no complete frame"),
         ("bytes", (), "cannot be read as any known format"),
         ("empty", (), "cannot be read as any known format"),
-        ("folder", (), "neither PWdata"),
+        ("folder", (), "neither a data set"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, name, elements, message):

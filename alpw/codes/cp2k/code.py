@@ -1,4 +1,4 @@
-"""CP2K as a single-point code."""
+"""CP2K as a code for labels, relaxations and AIMD."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, Any
 from ase import Atoms
 from custodian.custodian import ErrorHandler, Validator
 
+from alpw.codes.corrections import Rules
 from alpw.codes.cp2k import inputs, outputs, theory
+from alpw.codes.cp2k.corrections import INPUT, RULES, settings_of_inputs
 from alpw.codes.cp2k.data import executable
 from alpw.codes.cp2k.handlers import Cp2kCrashHandler, Cp2kScfHandler, Cp2kSilentScfHandler
-from alpw.codes.cp2k.jobs import OUTPUT, Cp2kJob, command_words
+from alpw.codes.cp2k.jobs import OUTPUT, STOP_FILE, Cp2kJob, command_words
+from alpw.codes.cp2k.resume import resume
 from alpw.codes.cp2k.validators import Cp2kValidator
-from alpw.codes.handlers import SilenceHandler, tail
+from alpw.codes.handlers import tail
+from alpw.codes.protocol import Task
+from alpw.errors import FailureKind
 from alpw.structures.frame import Label
+from alpw.structures.frames import LabelledFrames
 
 if TYPE_CHECKING:
     from alpw.config import Dft
-
-SILENCE = 3600.0
-"""Seconds without a new line of output: longer than one SCF step of any cell worth labelling."""
 
 
 class Cp2k:
@@ -33,6 +36,11 @@ class Cp2k:
     name = "cp2k"
     # The real-space grid breaks translational invariance: 120 Ry leaves 1e-3 eV/Å on average in silicon.
     net_force_tolerance = 2e-2
+    inputs: tuple[str, ...] = (INPUT,)
+    rules: Rules = RULES
+    kinds: Mapping[str, FailureKind] = {}
+    alive: tuple[str, ...] = (OUTPUT,)
+    scratch: tuple[str, ...] = ("run-RESTART*", "start.wfn", "run-BFGS.Hessian", "run-1.restart.bak-*")
 
     def available(self) -> tuple[bool, str]:
         program = executable()
@@ -56,24 +64,44 @@ class Cp2k:
         version = re.search(r"CP2K version (\S+)", answer.stdout)
         return (True, f"CP2K {version[1]} ({program})") if version else (False, f"{program} is no CP2K")
 
-    def check(self, dft: Dft, elements: Iterable[str]) -> None:
-        inputs.check(dft, elements)
+    def check(self, dft: Dft, elements: Iterable[str], task: Task = Task.LABEL) -> None:
+        inputs.check(dft, elements, task)
 
-    def check_structure(self, atoms: Atoms, dft: Dft) -> None:
+    def check_command(self, dft: Dft, command: str) -> None:
+        """Any call will do."""
+
+    def check_structure(self, atoms: Atoms, dft: Dft, task: Task = Task.LABEL) -> None:
         inputs.check_structure(atoms, dft)
 
-    def write_inputs(self, atoms: Atoms, directory: Path, dft: Dft) -> list[str]:
-        return inputs.write_inputs(atoms, directory, dft)
+    def write_inputs(
+        self,
+        atoms: Atoms,
+        directory: Path,
+        dft: Dft,
+        task: Task = Task.LABEL,
+        *,
+        reuse: Path | None = None,
+    ) -> list[str]:
+        return inputs.write_inputs(atoms, directory, dft, task, reuse)
+
+    def resume(self, atoms: Atoms, directory: Path, dft: Dft, task: Task, done: int) -> list[str]:
+        return resume(atoms, directory, task)
 
     def job(self, command: str | None, environment: Mapping[str, str] | None = None) -> Cp2kJob:
         return Cp2kJob(command_words(command), stdout=OUTPUT, environment=environment)
 
-    def handlers(self) -> list[ErrorHandler]:
-        silence = SilenceHandler([OUTPUT], SILENCE)
-        return [silence, Cp2kScfHandler(), Cp2kCrashHandler(), Cp2kSilentScfHandler()]
+    def handlers(self, task: Task = Task.LABEL) -> list[ErrorHandler]:
+        return [Cp2kScfHandler(task), Cp2kCrashHandler(task), Cp2kSilentScfHandler()]
 
-    def validators(self) -> list[Validator]:
-        return [Cp2kValidator()]
+    def validators(self, task: Task = Task.LABEL) -> list[Validator]:
+        return [Cp2kValidator(task)]
+
+    def settings_of_inputs(self, directory: Path) -> dict[str, str]:
+        return settings_of_inputs(directory)
+
+    def stop(self, directory: Path) -> bool:
+        (directory / STOP_FILE).touch()
+        return True
 
     def last_words(self, directory: Path) -> str:
         if abort := outputs.read_output(directory).abort:
@@ -81,8 +109,16 @@ class Cp2k:
         lines = tail(directory / "job.err", 2000).splitlines() + tail(directory / OUTPUT, 2000).splitlines()
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
-    def read_label(self, directory: Path, atoms: Atoms) -> Label:
+    def read_label(self, directory: Path, atoms: Atoms, dft: Dft) -> Label:
         return outputs.read_label(directory, atoms)
+
+    def read_steps(self, directory: Path, atoms: Atoms, dft: Dft, task: Task) -> LabelledFrames | None:
+        return outputs.without_start(outputs.read_steps(directory, atoms), directory)
+
+    def complete(self, directory: Path, task: Task) -> bool:
+        if task is Task.AIMD:
+            return outputs.md_is_complete(directory)
+        return outputs.optimisation_is_complete(directory)
 
     def settings(self, directory: Path) -> dict[str, Any]:
         return theory.settings(directory)

@@ -1,4 +1,4 @@
-"""What can go wrong in a CP2K single point, and what may be done about it.
+"""What can go wrong in a CP2K run, and what may be done about it.
 
 custodian's own handlers for CP2K are not used: they change smearing and ADDED_MOS, hence the physics, write a
 keyword beside its alias, which CP2K refuses, and end jobs by ``killall``.
@@ -11,12 +11,25 @@ from typing import Any, ClassVar, NamedTuple
 
 from custodian.custodian import ErrorHandler
 
-from alpw.codes.cp2k.inputs import INPUT
+from alpw.codes.cp2k.corrections import INPUT
 from alpw.codes.cp2k.jobs import OUTPUT
-from alpw.codes.cp2k.outputs import CONVERGED, read_output
+from alpw.codes.cp2k.outputs import POSITIONS, md_is_complete, read_output
 from alpw.codes.cp2k.sections import Section, read
-from alpw.codes.handlers import MEMORY_PATTERNS, CrashHandler, FailurePattern, correction
+from alpw.codes.handlers import MEMORY_PATTERNS, SYSTEM_PATTERNS, CrashHandler, FailurePattern, correction
+from alpw.codes.protocol import Task
 from alpw.errors import FailureKind
+from alpw.formats.cp2k_log import CONVERGED, STOPPED, UNCONVERGED
+
+UNCONVERGED_SHARE = 0.2
+"""Largest part of the steps of a relaxation or AIMD whose SCF may fail. They are marked and no labels; more
+of
+them, and the trajectory itself is not to be trusted."""
+
+FEWEST_STEPS = 5
+"""While it runs, that share is judged from so many SCFs on."""
+
+RECENT = 300_000
+"""bytes at the end of the output in which the SCFs are counted while it runs."""
 
 
 class Keyword(NamedTuple):
@@ -53,15 +66,29 @@ class Cp2kScfHandler(ErrorHandler):
 
     1. MAX_SCF 150;
     2. Broyden mixing with ALPHA 0.1 and NBROYDEN 16 (orbital transformation: conjugate gradients with a
-       three-point line search, and then the label is given up);
+       three-point line search, and then it is given up);
     3. MAX_SCF 500 with ALPHA 0.03 and BETA 1.5, for charge sloshing in large metallic cells.
 
-    Then the label is given up. Smearing, ADDED_MOS, cutoffs and EPS_SCF are never touched: they change the
-    physics.
+    Then it is given up. Smearing, ADDED_MOS, cutoffs and EPS_SCF are never touched: they change the physics.
+
+    In a relaxation or AIMD single unconverged steps are no error. As soon as more than a fifth of the last
+    steps (of five at least) failed, or CP2K aborted, it is stopped and goes on from its last finished step.
     """
 
+    def __init__(self, task: Task = Task.LABEL) -> None:
+        self.task = task
+        self.is_monitor = task is not Task.LABEL
+
     def check(self, directory: str | Path = "./") -> bool:
-        return read_output(Path(directory)).unconverged
+        if self.task is Task.LABEL:
+            return read_output(Path(directory)).unconverged
+        recent = read_output(Path(directory), RECENT)
+        failed = recent.text.count(UNCONVERGED) - recent.text.count(STOPPED)
+        converged = recent.text.count(CONVERGED)
+        if UNCONVERGED in recent.abort:
+            return True
+        enough = recent.ended or failed + converged >= FEWEST_STEPS
+        return failed > 0 and enough and failed > UNCONVERGED_SHARE * (failed + converged)
 
     def correct(self, directory: str | Path = "./") -> dict[str, Any]:
         path = Path(directory) / INPUT
@@ -69,7 +96,8 @@ class Cp2kScfHandler(ErrorHandler):
         scf = root.need("FORCE_EVAL/DFT/SCF")
         ladder = ORBITAL_TRANSFORMATION_LADDER if _uses_ot(scf) else DIAGONALIZATION_LADDER
         error = "SCF run NOT converged"
-        if self.n_applied_corrections >= len(ladder):
+        nothing_left = self.task is Task.AIMD and md_is_complete(Path(directory))
+        if self.n_applied_corrections >= len(ladder) or nothing_left:
             return correction(FailureKind.SCF, error, None)
         step = ladder[self.n_applied_corrections]
         for section, name, value, aliases in step:
@@ -90,7 +118,8 @@ class Cp2kCrashHandler(CrashHandler):
     Failures and corrections, in order:
 
     1. The ``[ABORT]`` box names an input that cannot work, or memory is short: give up, a rerun cannot help.
-    2. Anything else (SIGKILL, segmentation fault, lost node, truncated output): run it again, at most twice.
+    2. A relaxation or AIMD has finished steps: give up; it goes on from the last of them.
+    3. Anything else (SIGKILL, segmentation fault, lost node, truncated output): run it again, at most twice.
 
     Numerical only: the input is not touched.
     """
@@ -102,22 +131,32 @@ class Cp2kCrashHandler(CrashHandler):
             r"overlapping atoms|atoms are too close|very small distance", FailureKind.GEOMETRY, False
         ),
         FailurePattern(r"\[ABORT\]", FailureKind.INPUT, False),
+        *SYSTEM_PATTERNS,
     )
 
+    def __init__(self, task: Task = Task.LABEL) -> None:
+        self.task = task
+
     def finished(self, directory: Path) -> bool:
-        output = read_output(directory)
-        return output.ended or output.unconverged
+        if self.task is Task.LABEL:
+            output = read_output(directory)
+            return output.ended or output.unconverged
+        recent = read_output(directory, RECENT)
+        return recent.ended or UNCONVERGED in recent.abort
+
+    def steps_done(self, directory: Path) -> bool:
+        return self.task is not Task.LABEL and (directory / POSITIONS).is_file()
 
 
 class Cp2kSilentScfHandler(ErrorHandler):
-    """The run ended regularly but reports no SCF at all: the input asks for something else than a label.
+    """The run ended regularly but reports no SCF at all: the input asks for something else.
 
     No correction.
     """
 
     def check(self, directory: str | Path = "./") -> bool:
         output = read_output(Path(directory))
-        return output.ended and not output.unconverged and CONVERGED not in output.text
+        return output.ended and UNCONVERGED not in output.text and not output.converged
 
     def correct(self, directory: str | Path = "./") -> dict[str, Any]:
         return correction(FailureKind.INPUT, "the run ended without a converged SCF", None)

@@ -1,21 +1,24 @@
-"""Input of a CP2K single point: the user's control file, with what makes it a label of this structure."""
+"""Input of a CP2K run: the user's control file, with what makes it a run of this structure for this task."""
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 
+from alpw.codes.cp2k.corrections import INPUT
 from alpw.codes.cp2k.data import find_data_file
 from alpw.codes.cp2k.kinds import DEFAULT_KIND, check_kinds, gaussian_kinds, kind_section, set_kind
 from alpw.codes.cp2k.sections import Section, read
-from alpw.codes.protocol import INPUTS_FILE
+from alpw.codes.cp2k.tasks import check_motion, set_keyword, set_task
+from alpw.codes.cp2k.wavefunction import start_from
+from alpw.codes.kpoints import mesh
+from alpw.codes.protocol import INPUTS_FILE, Task
 from alpw.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,18 +26,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-INPUT = "cp2k.inp"
 DEFAULT_INPUT = Path(__file__).with_name("default.inp")
 DEFAULT_KSPACING = 0.5
 
-OVERRIDING_SECTIONS = (("", "EXT_RESTART"), ("", "MOTION"), ("FORCE_EVAL/SUBSYS", "TOPOLOGY"))
-"""Sections that would replace, move or propagate the structure that is to be labelled."""
 
-
-def check(dft: Dft, elements: Iterable[str]) -> None:
-    """Raise `InputError`: a missing file, a control file that cannot label, an element without a kind."""
+def check(dft: Dft, elements: Iterable[str], task: Task = Task.LABEL) -> None:
+    """Raise `InputError`: a missing file, a control file that cannot do it, an element without a kind."""
     elements = list(elements)
     root = load(dft)
+    check_motion(root, task, dft.input)
     kspacing(dft, root)
     apply_kinds(root, dft, elements)
     apply_data_files(root, dft)
@@ -46,7 +46,7 @@ def check_structure(atoms: Atoms, dft: Dft) -> None:
     """Raise `InputError` unless the structure is periodic in all directions."""
     if not atoms.pbc.all():
         raise InputError(
-            f"CP2K labels need a cell periodic in all directions, not pbc={atoms.pbc}; pad with vacuum"
+            f"CP2K needs a cell periodic in all directions, not pbc={atoms.pbc}; pad with vacuum"
         )
 
 
@@ -90,17 +90,6 @@ def kspacing(dft: Dft, root: Section) -> float | None:
     return DEFAULT_KSPACING if default_applies else None
 
 
-def mesh(cell: np.ndarray[Any, Any], spacing: float) -> list[int]:
-    """Divisions of the k-point mesh: ``n_i = max(1, round(2π |b_i| / spacing))``, ``b_i`` without 2π.
-
-    Args:
-        cell: lattice vectors as rows, ``(3, 3)`` in Å.
-        spacing: in 1/Å, 2π included.
-    """
-    reciprocal = np.linalg.inv(cell).T
-    return [max(1, round(2 * math.pi * float(np.linalg.norm(vector)) / spacing)) for vector in reciprocal]
-
-
 def apply_kinds(root: Section, dft: Dft, elements: Iterable[str]) -> list[str]:
     """``gaussian_param`` over the control file; the default kind only with the default control file."""
     subsys = root.need("FORCE_EVAL/SUBSYS")
@@ -126,21 +115,26 @@ def apply_data_files(root: Section, dft: Dft) -> list[str]:
         if find_data_file(str(given), *_folders(dft)) is None:
             raise InputError("no such file, nor one of CP2K's own", given, f"dft.{key}")
         keyword = f"{key}_NAME".upper()
-        changes += _set(section, "FORCE_EVAL/DFT", keyword, str(given))
+        changes += set_keyword(section, "FORCE_EVAL/DFT", keyword, str(given))
     return changes
 
 
-def write_inputs(atoms: Atoms, directory: Path, dft: Dft) -> list[str]:
+def write_inputs(
+    atoms: Atoms, directory: Path, dft: Dft, task: Task = Task.LABEL, reuse: Path | None = None
+) -> list[str]:
     """Write ``cp2k.inp``, link the data files it names, and record every change made to the control file."""
     root = load(dft)
+    check_motion(root, task, dft.input)
     spacing = kspacing(dft, root)
     elements = sorted(set(atoms.get_chemical_symbols()))
-    changes = _make_single_point(root)
+    changes = set_task(root, task, dft.stress)
     changes += apply_kinds(root, dft, elements)
     changes += apply_data_files(root, dft)
     if spacing is not None:
         changes += _apply_mesh(root, mesh(np.asarray(atoms.cell), spacing), spacing)
-    changes += _apply_structure(root, atoms)
+    changes += apply_structure(root, atoms)
+    if task is Task.LABEL:
+        changes += start_from(root, directory, dft, reuse)
     _link_files(root, directory, _folders(dft))
     (directory / INPUT).write_text(str(root))
     by_default = dft.input is None and not gaussian_kinds(dft)
@@ -155,42 +149,16 @@ def _folders(dft: Dft) -> list[Path]:
     return [Path(dft.input).parent] if dft.input else []
 
 
-def _set(section: Section, path: str, keyword: str, value: str) -> list[str]:
-    before = section.get(keyword)
-    section.set(keyword, value)
-    return [] if before.upper() == value.upper() else [f"{path}/{keyword}: {before or 'none'} -> {value}"]
-
-
-def _make_single_point(root: Section) -> list[str]:
-    """One energy and force evaluation, with forces and stress on standard output."""
-    changes = []
-    settings = (("PROJECT", "run"), ("RUN_TYPE", "ENERGY_FORCE"), ("PRINT_LEVEL", "MEDIUM"))
-    for keyword, value in settings:
-        changes += _set(root.need("GLOBAL"), "GLOBAL", keyword, value)
-    force_eval = root.need("FORCE_EVAL")
-    if force_eval.get("STRESS_TENSOR").upper() not in {"ANALYTICAL", "NUMERICAL"}:
-        changes += _set(force_eval, "FORCE_EVAL", "STRESS_TENSOR", "ANALYTICAL")
-    for path, name in OVERRIDING_SECTIONS:
-        if (section := root.find(path) if path else root) and section.remove(name):
-            changes.append(f"{path}/{name} removed: it would replace or move the structure".lstrip("/"))
-    print_section = force_eval.need("PRINT")
-    for name in ("FORCES", "STRESS_TENSOR"):
-        wanted = Section(name, "ON")
-        if print_section.remove(name) != [wanted]:
-            changes.append(f"FORCE_EVAL/PRINT/{name} ON")
-        print_section.sections.append(wanted)
-    return changes
-
-
-def _apply_mesh(root: Section, divisions: list[int], spacing: float) -> list[str]:
+def _apply_mesh(root: Section, divisions: tuple[int, int, int], spacing: float) -> list[str]:
     """A Γ-only mesh stays without ``&KPOINTS``: same numbers, real instead of complex orbitals."""
-    if divisions != [1, 1, 1]:
+    if divisions != (1, 1, 1):
         scheme = f"MONKHORST-PACK {' '.join(map(str, divisions))}"
         root.need("FORCE_EVAL/DFT/KPOINTS").set("SCHEME", scheme)
     return [f"FORCE_EVAL/DFT/KPOINTS: {' '.join(map(str, divisions))} from kspacing {spacing:g}/Å"]
 
 
-def _apply_structure(root: Section, atoms: Atoms) -> list[str]:
+def apply_structure(root: Section, atoms: Atoms) -> list[str]:
+    """Cell and coordinates in the order and orientation of ``atoms``, with twelve decimals."""
     subsys = root.need("FORCE_EVAL/SUBSYS")
     replaced = [name for name in ("CELL", "COORD") if subsys.remove(name)]
     vectors = (" ".join(f"{x:.12f}" for x in vector) for vector in np.asarray(atoms.cell))
@@ -198,7 +166,7 @@ def _apply_structure(root: Section, atoms: Atoms) -> list[str]:
     rows = zip(atoms.get_chemical_symbols(), atoms.positions, strict=True)
     coordinates = [(symbol, " ".join(f"{x:.12f}" for x in position)) for symbol, position in rows]
     subsys.sections[:0] = [cell, Section("COORD", keywords=coordinates)]
-    return [f"FORCE_EVAL/SUBSYS/{name} replaced by the structure to label" for name in replaced]
+    return [f"FORCE_EVAL/SUBSYS/{name} replaced by the structure given" for name in replaced]
 
 
 def _link_files(root: Section, directory: Path, folders: list[Path]) -> None:

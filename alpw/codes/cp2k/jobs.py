@@ -1,21 +1,27 @@
-"""The custodian job of a CP2K single point."""
+"""The custodian job of a CP2K run."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from alpw.codes.cp2k.corrections import INPUT
 from alpw.codes.cp2k.data import executable
-from alpw.codes.cp2k.inputs import INPUT
 from alpw.codes.process import ProcessJob, split_command
 from alpw.errors import InputError
 
 OUTPUT = "cp2k.out"
 
+STOP_FILE = "EXIT"
+"""CP2K looks for it every 20 s: it gives up the SCF that it is in and ends after the last finished step.
+
+``EXIT_MD`` and ``EXIT_GEO`` exist, too, but are looked for only where the 20 s happen to be over between two
+ionic steps, which in a run of expensive SCFs is never."""
+
 
 class Cp2kJob(ProcessJob):
     """``<command> cp2k.inp``, standard output to ``cp2k.out``."""
 
-    stale: ClassVar[tuple[str, ...]] = ("run-*",)
+    stale: ClassVar[tuple[str, ...]] = ("run-*", STOP_FILE)
 
 
 def command_words(command: str | None) -> list[str]:

@@ -1,4 +1,7 @@
-"""Level of theory of a CP2K label: what in its input decides the numbers, and nothing else."""
+"""Level of theory of a CP2K label: what in its input decides the numbers, and nothing else.
+
+It is the same for a label, a relaxation and AIMD: how the atoms move is no part of it.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from alpw.codes.corrections import is_numerical
+from alpw.codes.cp2k.corrections import INPUT, RULES, STRUCTURE
 from alpw.codes.cp2k.data import file_hash, find_data_file
-from alpw.codes.cp2k.inputs import INPUT
-from alpw.codes.cp2k.outputs import read_output
+from alpw.codes.cp2k.outputs import read_version
 from alpw.codes.cp2k.sections import Section, read
 from alpw.codes.protocol import INPUTS_FILE
-
-NUMERICAL_PATH: dict[str, set[str] | None] = {
-    "GLOBAL": None,
-    "FORCE_EVAL/SUBSYS/CELL": None,
-    "FORCE_EVAL/SUBSYS/COORD": None,
-    "FORCE_EVAL/DFT": {"WFN_RESTART_FILE_NAME", "RESTART_FILE_NAME"},
-    "FORCE_EVAL/DFT/KPOINTS": {"PARALLEL_GROUP_SIZE", "VERBOSE"},
-    "FORCE_EVAL/DFT/QS": {"EXTRAPOLATION", "EXTRAPOLATION_ORDER"},
-    "FORCE_EVAL/DFT/SCF": {
-        "CHOLESKY",
-        "EPS_DIIS",
-        "EPS_SCF_HISTORY",
-        "IGNORE_CONVERGENCE_FAILURE",
-        "MAX_DIIS",
-        "MAX_SCF",
-        "MAX_SCF_HISTORY",
-        "SCF_GUESS",
-    },
-    "FORCE_EVAL/DFT/SCF/DIAGONALIZATION": None,
-    "FORCE_EVAL/DFT/SCF/MIXING": None,
-    "FORCE_EVAL/DFT/SCF/OT": None,
-    "FORCE_EVAL/DFT/SCF/OUTER_SCF": {"DIIS_BUFFER_LENGTH", "MAX_SCF", "OPTIMIZER", "STEP_SIZE", "TYPE"},
-}
-"""Keys that change how the answer is reached, not the answer; None stands for the whole section. ``PRINT``
-sections are left out everywhere. EPS_SCF stays: it is how well the answer is known."""
 
 
 def settings(directory: Path) -> dict[str, Any]:
@@ -62,7 +41,7 @@ def settings(directory: Path) -> dict[str, Any]:
         )
     return {
         "code": "CP2K",
-        "version": read_output(directory).version,
+        "version": read_version(directory),
         "kpoints": kpoints,
         "files": _data_files(root, directory),
         "input": _level(root.need("FORCE_EVAL"), "FORCE_EVAL"),
@@ -70,16 +49,16 @@ def settings(directory: Path) -> dict[str, Any]:
 
 
 def _level(section: Section, path: str) -> dict[str, Any]:
-    """A section as nested dict without its numerical path, independent of order, case and number format."""
-    left_out = NUMERICAL_PATH.get(path, set()) or set()
+    """A section as nested dict without what is numerical, independent of order, case and number format."""
     level: dict[str, Any] = {}
     for keyword, value in section.keywords:
         name = keyword.upper()
-        if name not in left_out and not name.endswith("FILE_NAME"):
+        if not is_numerical(RULES, f"{INPUT}/{path}/{name}") and not name.endswith("FILE_NAME"):
             level.setdefault(name, []).append(_canonical(value))
     for child in section.sections:
         child_path = f"{path}/{child.name}"
-        if child.name == "PRINT" or (child_path in NUMERICAL_PATH and NUMERICAL_PATH[child_path] is None):
+        is_structure = path.endswith("/SUBSYS") and child.name in STRUCTURE
+        if child.name == "PRINT" or is_structure or is_numerical(RULES, f"{INPUT}/{child_path}/_"):
             continue
         level[f"&{child.name} {_canonical(child.argument)}".rstrip()] = _level(child, child_path)
     return level
@@ -99,10 +78,11 @@ def _canonical_word(word: str) -> str:
 def _data_files(root: Section, directory: Path) -> dict[str, list[str]]:
     """SHA-256 of every data file the input names; the bare name where CP2K found it and we cannot."""
     files: dict[str, list[str]] = {}
+    dft = f"{INPUT}/FORCE_EVAL/DFT"
     for section in root.walk():
         for keyword, value in section.keywords:
             name = keyword.upper()
-            if name.endswith("FILE_NAME") and name not in NUMERICAL_PATH["FORCE_EVAL/DFT"]:  # type: ignore[operator]
+            if name.endswith("FILE_NAME") and not is_numerical(RULES, f"{dft}/{name}"):
                 path = find_data_file(value.strip("\"'"), directory)
                 files.setdefault(name, []).append(file_hash(path) if path else value.strip("\"'"))
     return files

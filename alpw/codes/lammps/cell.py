@@ -21,8 +21,9 @@ Under NPT LAMMPS keeps its box lower triangular, so the rotation stays constant 
 from __future__ import annotations
 
 import numpy as np
-from ase.calculators.lammps import Prism
 from numpy.typing import NDArray
+
+from alpw.formats.lammps import to_box
 
 Matrix = NDArray[np.float64]
 
@@ -37,10 +38,9 @@ class LammpsCell:
     """
 
     def __init__(self, cell: Matrix, pbc: NDArray[np.bool_], positions: Matrix) -> None:
-        prism = Prism(np.asarray(cell), pbc, reduce_cell=True)
-        self.rotation: Matrix = prism.rot_mat
+        box, self.rotation = to_box(cell, pbc)
         self.pbc = np.asarray(pbc, dtype=bool)
-        self.resume(np.tril(prism.lammps_cell), np.array(cell, dtype=float), positions)
+        self.resume(box, np.array(cell, dtype=float), positions)
 
     def resume(self, box: Matrix, cell: Matrix, positions: Matrix) -> None:
         """Go on from a frame saved earlier: LAMMPS's box of that step, its cell and its positions."""

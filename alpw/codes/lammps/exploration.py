@@ -75,5 +75,5 @@ def _failure(error: CustodianError, folder: Path, status: int | None) -> Calcula
     else:
         how = f"killed by signal {-status}" if status and status < 0 else f"exit status {status}"
         last = text.strip().splitlines()[-1:] or [str(error)]
-        message, kind = f"{how}: {last[0]}; {len(read_result(folder))} frames are saved", FailureKind.CRASH
+        message, kind = f"{how}: {last[0]}; {len(read_result(folder))} frames are saved", FailureKind.NODE
     return CalculationError(message, kind, folder)

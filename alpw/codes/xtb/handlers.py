@@ -1,4 +1,4 @@
-"""What can go wrong in a tight-binding single point, and what may be done about it."""
+"""What can go wrong in a tight-binding run, and what may be done about it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from custodian.custodian import ErrorHandler
 
-from alpw.codes.handlers import MEMORY_PATTERNS, CrashHandler, FailurePattern, correction
-from alpw.codes.xtb.inputs import INPUT
-from alpw.codes.xtb.outputs import read_result
+from alpw.codes.handlers import SYSTEM_PATTERNS, CrashHandler, FailurePattern, correction
+from alpw.codes.xtb.corrections import INPUT
+from alpw.codes.xtb.outputs import read_records, read_result
 from alpw.errors import FailureKind
 
 UNCONVERGED = re.compile(r"SCF not converged")
@@ -25,7 +25,8 @@ class XtbScfHandler(ErrorHandler):
     1. twice as many iterations, mixing damped from 0.4 to 0.2;
     2. mixing damped to 0.1, which charge sloshing in metals needs.
 
-    Then the label is given up. The electronic temperature is never raised: that would give another energy.
+    Then it is given up. The electronic temperature is never raised: that would give another energy. A
+    relaxation or MD goes on from the step before.
     """
 
     ladder: ClassVar[tuple[dict[str, Any], ...]] = (
@@ -65,7 +66,7 @@ class XtbRefusalHandler(ErrorHandler):
     def correct(self, directory: str | Path = "./") -> dict[str, Any]:
         result = read_result(Path(directory))
         error = result["error"] if result else "refused"
-        kind = next((kind for pattern, kind in self.kinds if re.search(pattern, error)), FailureKind.OTHER)
+        kind = next((kind for pattern, kind in self.kinds if re.search(pattern, error)), FailureKind.UNKNOWN)
         return correction(kind, error, None)
 
 
@@ -73,9 +74,13 @@ class XtbCrashHandler(CrashHandler):
     __doc__ = CrashHandler.__doc__
 
     patterns: ClassVar[tuple[FailurePattern, ...]] = (
-        *MEMORY_PATTERNS,
         FailurePattern(r"ModuleNotFoundError.*|ImportError.*", FailureKind.INPUT, False),
+        *SYSTEM_PATTERNS,
     )
 
     def finished(self, directory: Path) -> bool:
         return read_result(directory) is not None
+
+    def steps_done(self, directory: Path) -> bool:
+        found = read_records(directory)
+        return found is not None and len(found[1]) > 0

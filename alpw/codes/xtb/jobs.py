@@ -1,4 +1,4 @@
-"""The custodian job of a tight-binding single point."""
+"""The custodian job of a tight-binding run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from alpw.codes.process import ProcessJob
 
 DEFAULT_COMMAND = [sys.executable, "-m", "alpw.codes.xtb.run"]
 
+RESULT, STEPS, STOP_FILE = "result.json", "steps.jsonl", "STOP"
+
 
 class XtbJob(ProcessJob):
-    """``python -m alpw.codes.xtb.run``: reads ``xtb.json``, writes ``result.json``."""
+    """``python -m alpw.codes.xtb.run``: reads ``xtb.json``, writes ``result.json`` and ``steps.jsonl``."""
 
-    stale: ClassVar[tuple[str, ...]] = ("result.json", "result.json.part")
+    stale: ClassVar[tuple[str, ...]] = (RESULT, RESULT + ".part", STEPS, STOP_FILE)

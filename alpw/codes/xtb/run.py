@@ -1,7 +1,7 @@
-"""``python -m alpw.codes.xtb.run``: one tight-binding single point, ``xtb.json`` to ``result.json``.
+"""``python -m alpw.codes.xtb.run``: one tight-binding task, ``xtb.json`` to ``result.json``.
 
-A process of its own, so that a crash or a hang inside the library cannot take the worker with it. It imports
-NumPy, ASE's units and tblite, nothing else: start-up is a noticeable part of a one-second label.
+A process of its own, so that a crash or a hang inside the library cannot take the worker with it. For a label
+it imports NumPy, ASE's units and tblite, nothing else: start-up is a noticeable part of a one-second label.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,39 @@ from tblite.interface import Calculator
 INPUT, RESULT = "xtb.json", "result.json"
 
 _ITERATION = re.compile(r"\s*(\d+)\s+-?\d+\.\d+\s+-?\d\.\d+E")
+
+
+def make_calculator(
+    structure: dict[str, Any], theory: dict[str, Any], scf: dict[str, Any], listen: Callable[[str], None]
+) -> Calculator:
+    """tblite's calculator of a structure; ``listen`` is given each line of its output."""
+    periodic = any(structure["pbc"])
+    calculator = Calculator(
+        theory["method"],
+        np.array(structure["numbers"]),
+        np.array(structure["positions"]) / Bohr,
+        lattice=np.array(structure["cell"]) / Bohr if periodic else None,
+        periodic=np.array(structure["pbc"]) if periodic else None,
+        color=False,
+        logger=listen,
+    )
+    calculator.set("accuracy", theory["accuracy"])
+    calculator.set("temperature", theory["electronic_temperature"] * kB / Hartree)
+    calculator.set("max-iter", scf["max_iterations"])
+    calculator.set("mixer-damping", scf["mixer_damping"])
+    return calculator
+
+
+class IterationCounter:
+    """Copies tblite's output to standard output, and counts the SCF iterations in it."""
+
+    def __init__(self) -> None:
+        self.iterations = 0
+
+    def __call__(self, line: str) -> None:
+        sys.stdout.write(line + "\n")
+        if match := _ITERATION.match(line):
+            self.iterations = max(self.iterations, int(match[1]))
 
 
 def single_point(structure: dict[str, Any], theory: dict[str, Any], scf: dict[str, Any]) -> dict[str, Any]:
@@ -38,42 +72,29 @@ def single_point(structure: dict[str, Any], theory: dict[str, Any], scf: dict[st
         TBLiteRuntimeError: SCF not converged, or an unusable geometry.
         TBLiteValueError: inconsistent arrays.
     """
-    iterations = [0]
-
-    def listen(line: str) -> None:
-        sys.stdout.write(line + "\n")
-        if match := _ITERATION.match(line):
-            iterations.append(int(match[1]))
-
-    periodic = any(structure["pbc"])
-    calculator = Calculator(
-        theory["method"],
-        np.array(structure["numbers"]),
-        np.array(structure["positions"]) / Bohr,
-        lattice=np.array(structure["cell"]) / Bohr if periodic else None,
-        periodic=np.array(structure["pbc"]) if periodic else None,
-        color=False,
-        logger=listen,
-    )
-    calculator.set("accuracy", theory["accuracy"])
-    calculator.set("temperature", theory["electronic_temperature"] * kB / Hartree)
-    calculator.set("max-iter", scf["max_iterations"])
-    calculator.set("mixer-damping", scf["mixer_damping"])
-    result = calculator.singlepoint()
+    listen = IterationCounter()
+    result = make_calculator(structure, theory, scf, listen).singlepoint()
     return {
         "energy": float(result["energy"]) * Hartree,
         "forces": (-result["gradient"] * Hartree / Bohr).tolist(),
-        "virial": (-result["virial"] * Hartree).tolist() if periodic else None,
-        "iterations": max(iterations),
+        "virial": (-result["virial"] * Hartree).tolist() if any(structure["pbc"]) else None,
+        "iterations": listen.iterations,
     }
 
 
 def main() -> int:
-    """Run in the current directory; the exit status is 1 if there is no label."""
-    task = json.loads(Path(INPUT).read_text())
-    record = {**task, "tblite": ".".join(map(str, library.get_version())), "error": None}
+    """Run in the current directory; the exit status is 1 if it failed."""
+    document = json.loads(Path(INPUT).read_text())
+    version = ".".join(map(str, library.get_version()))
+    record = {**document, "tblite": version, "error": None}
     try:
-        record |= single_point(task["structure"], task["theory"], task["scf"])
+        if "task" in document:
+            # ASE's optimisers and dynamics take a second to import, which a label need not pay.
+            from alpw.codes.xtb.motion import run_steps
+
+            record["complete"] = run_steps(document, version)
+        else:
+            record |= single_point(document["structure"], document["theory"], document["scf"])
     except (TBLiteRuntimeError, TBLiteValueError) as error:
         record["error"] = str(error)
     partial = Path(RESULT + ".part")

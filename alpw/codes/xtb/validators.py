@@ -1,4 +1,4 @@
-"""Is the result of a tight-binding single point complete?"""
+"""Is the result of a tight-binding run complete?"""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from pathlib import Path
 
 from custodian.custodian import Validator
 
+from alpw.codes.protocol import Task
 from alpw.codes.xtb.outputs import read_result
 
 
 class XtbValidator(Validator):
-    """``result.json`` is there and holds energy and forces."""
+    """``result.json`` is there; that of a label holds energy and forces."""
+
+    def __init__(self, task: Task = Task.LABEL) -> None:
+        self.task = task
 
     def check(self, directory: str | Path = "./") -> bool:
         """True if something is missing (custodian's convention)."""
         result = read_result(Path(directory))
-        return result is None or "energy" not in result or "forces" not in result
+        wanted = ("energy", "forces") if self.task is Task.LABEL else ("complete",)
+        return result is None or any(name not in result for name in wanted)

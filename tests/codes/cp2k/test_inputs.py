@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alpw.codes.cp2k.data import executable, find_data_file
-from alpw.codes.cp2k.inputs import mesh
 from alpw.codes.cp2k.sections import read
-from alpw.codes.registry import single_point_code
+from alpw.codes.kpoints import mesh
+from alpw.codes.registry import code_of
 from alpw.config import Dft
 from alpw.errors import InputError
 
-CP2K = single_point_code("cp2k")
+CP2K = code_of("cp2k")
 
 CONTROL = """\
 &GLOBAL
@@ -123,10 +123,10 @@ def test_structure_survives_the_input_file_in_its_own_order_and_orientation(data
 
 def test_mesh_rounds_as_the_predecessor_does():
     # 5.43 x 5.43 x 10.86 Å at 0.3/Å gave 4 4 2.
-    assert mesh(np.diag([5.43, 5.43, 10.86]), 0.3) == [4, 4, 2]
-    assert mesh(np.diag([100.0, 100.0, 100.0]), 0.5) == [1, 1, 1]
+    assert mesh(np.diag([5.43, 5.43, 10.86]), 0.3) == (4, 4, 2)
+    assert mesh(np.diag([100.0, 100.0, 100.0]), 0.5) == (1, 1, 1)
     # A primitive cell by hand: |b| = sqrt(3) / a for fcc vectors (0, a/2, a/2), ...
-    assert mesh(np.asarray(bulk("Si", a=5.43).cell), 0.5) == [round(2 * np.pi * 3**0.5 / 5.43 / 0.5)] * 3
+    assert mesh(np.asarray(bulk("Si", a=5.43).cell), 0.5) == (round(2 * np.pi * 3**0.5 / 5.43 / 0.5),) * 3
 
 
 def test_kspacing_sets_the_mesh_and_one_point_means_no_section(control, silicon, make_dft, tmp_path):

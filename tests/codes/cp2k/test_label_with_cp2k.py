@@ -5,12 +5,12 @@ import pytest
 from ase.build import bulk
 
 from alpw.codes.cp2k.data import executable
-from alpw.codes.label import run_label
-from alpw.codes.registry import single_point_code
+from alpw.codes.registry import code_of
+from alpw.codes.run import run_label
 from alpw.config import Dft
 from alpw.errors import CalculationError, FailureKind
 
-CP2K = single_point_code("cp2k")
+CP2K = code_of("cp2k")
 
 pytestmark = [
     pytest.mark.slow,

@@ -12,11 +12,11 @@ from ase.calculators.lj import LennardJones
 
 from alpw.codes.cp2k.outputs import read_output
 from alpw.codes.cp2k.sections import read
-from alpw.codes.label import run_label
-from alpw.codes.registry import single_point_code
+from alpw.codes.registry import code_of
+from alpw.codes.run import run_label
 from alpw.errors import CalculationError, FailureKind
 
-CP2K = single_point_code("cp2k")
+CP2K = code_of("cp2k")
 
 CONTROL = """\
 &FORCE_EVAL
@@ -89,7 +89,8 @@ def test_unconverged_scf_climbs_the_numerical_ladder_and_keeps_the_level_of_theo
     (tmp_path / "run" / "attempts").unlink()
     repaired = label("--fault", "unconverged", "--until", "ALPHA=0.1", *form)
     assert [c["handler"] for c in repaired.corrections] == ["Cp2kScfHandler"] * 2
-    assert all(c["numerical"] and c["kind"] == "scf" for c in repaired.corrections)
+    assert all(c["kind"] == "scf" and "refused" not in c for c in repaired.corrections)
+    assert "cp2k.inp/FORCE_EVAL/DFT/SCF/MIXING/ALPHA" in repaired.corrections[1]["changed"]
     scf = read(tmp_path / "run" / "cp2k.inp").need("FORCE_EVAL/DFT/SCF")
     assert scf.get("MAX_SCF") == "150" and scf.need("SMEAR").get("ELECTRONIC_TEMPERATURE") == "[K] 500"
     assert scf.need("MIXING").get("NBROYDEN") == "16" and not scf.need("MIXING").values("NBUFFER")
@@ -119,12 +120,12 @@ def test_orbital_transformation_gets_its_own_ladder(failure, dft, tmp_path):
 @pytest.mark.parametrize("fault", ["sigkill", "truncate"])
 def test_crash_is_cured_by_a_rerun(label, fault):
     result = label("--fault", fault, "--times", "2")
-    assert [(c["handler"], c["kind"]) for c in result.corrections] == [("Cp2kCrashHandler", "crash")] * 2
+    assert [(c["handler"], c["kind"]) for c in result.corrections] == [("Cp2kCrashHandler", "node")] * 2
 
 
 def test_third_crash_is_final_and_names_the_signal(failure, tmp_path):
     error = failure("--fault", "sigkill")
-    assert error.kind is FailureKind.CRASH and "signal 9" in str(error) and attempts(tmp_path) == 3
+    assert error.kind is FailureKind.NODE and "signal 9" in str(error) and attempts(tmp_path) == 3
 
 
 def test_abort_is_told_in_the_words_of_cp2k_and_not_retried(failure, tmp_path):
@@ -148,9 +149,9 @@ def test_hang_ends_at_the_time_limit_with_no_process_left(failure, tmp_path, pro
         time.sleep(0.1)
 
 
-def test_silent_program_is_stopped_and_run_again(label, monkeypatch):
-    monkeypatch.setattr("alpw.codes.cp2k.code.SILENCE", 2.0)
-    result = label("--fault", "hang", "--times", "1")
+def test_silent_program_is_stopped_and_run_again(silicon, dft, make_dft, tmp_path, fake_cp2k):
+    dft = make_dft(dft_style="cp2k", input=dft.input, max_silence=2.0)
+    result = run_label(CP2K, silicon, tmp_path / "run", dft, fake_cp2k("--fault", "hang", "--times", "1"))
     assert [c["handler"] for c in result.corrections] == ["SilenceHandler"]
 
 
@@ -159,7 +160,7 @@ def test_silent_program_is_stopped_and_run_again(label, monkeypatch):
 )
 def test_output_that_cannot_be_trusted_gives_no_label(failure, fault, word):
     error = failure("--fault", fault)
-    assert error.kind is FailureKind.OUTPUT and word in str(error)
+    assert error.kind is FailureKind.UNKNOWN and word in str(error)
 
 
 def test_missing_program_is_an_input_failure(silicon, tmp_path, dft):

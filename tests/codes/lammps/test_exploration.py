@@ -196,7 +196,7 @@ def test_collapsed_committee_is_an_input_fault(task, tmp_path, caplog):
 def test_process_killed_three_times_is_a_crash_that_keeps_its_frames(task, tmp_path):
     with pytest.raises(CalculationError, match=r"killed by signal 9.*4 frames are saved") as caught:
         explore(task, tmp_path / "run", command=command_killed(tmp_path, 30, kills=9))
-    assert caught.value.kind is FailureKind.CRASH
+    assert caught.value.kind is FailureKind.NODE
     assert (tmp_path / "run" / "attempts").read_text() == "xxx"
     assert len(read_result(tmp_path / "run")) == 4
 

@@ -10,15 +10,15 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from tblite.ase import TBLite
 
-from alpw.codes.label import run_label
 from alpw.codes.protocol import settings_hash
-from alpw.codes.registry import single_point_code
+from alpw.codes.registry import code_of
+from alpw.codes.run import run_label
 from alpw.codes.xtb.inputs import structure_document
 from alpw.codes.xtb.jobs import DEFAULT_COMMAND
 from alpw.codes.xtb.run import single_point
 from alpw.errors import CalculationError, FailureKind, InputError
 
-XTB = single_point_code("xtb")
+XTB = code_of("xtb")
 THEORY = {"method": "GFN1-xTB", "electronic_temperature": 300.0, "accuracy": 1.0}
 TIGHT = {**THEORY, "accuracy": 0.01}
 SCF = {"max_iterations": 250, "mixer_damping": 0.4}
@@ -142,7 +142,7 @@ def test_overlapping_atoms_are_a_geometry_failure(silicon, tmp_path, dft):
 
 
 def test_refusal_of_the_library_is_reported_in_its_words_and_not_retried(silicon, tmp_path, dft, monkeypatch):
-    monkeypatch.setattr("alpw.codes.label.defect", lambda atoms: None)
+    monkeypatch.setattr("alpw.codes.attempt.defect", lambda atoms: None)
     silicon.positions[1] = silicon.positions[0]
     with pytest.raises(CalculationError, match="interatomic distances") as caught:
         run_label(XTB, silicon, tmp_path, dft)
@@ -156,8 +156,8 @@ def test_unconverged_scf_is_repaired_numerically_and_gives_the_same_label(
     reference = run_label(XTB, silicon, tmp_path / "a", dft)
     monkeypatch.setattr("alpw.codes.xtb.inputs.SCF", {"max_iterations": 3, "mixer_damping": 0.4})
     result = run_label(XTB, silicon, tmp_path / "b", dft)
-    assert [(c["handler"], c["kind"], c["numerical"]) for c in result.corrections] == [
-        ("XtbScfHandler", "scf", True)
+    assert [(c["handler"], c["kind"], c["changed"]) for c in result.corrections] == [
+        ("XtbScfHandler", "scf", ["xtb.json/scf/max_iterations", "xtb.json/scf/mixer_damping"])
     ]
     assert result.label.energy == pytest.approx(reference.label.energy, abs=1e-6)
     assert result.settings_hash == reference.settings_hash
@@ -183,7 +183,7 @@ def test_killed_process_is_run_again_and_the_label_is_right(silicon, tmp_path, d
     script = tmp_path / "dies_once.sh"
     script.write_text(f"[ -e died ] || {{ touch died; kill -9 $$; }}\nexec {run}\n")
     result = run_label(XTB, silicon, tmp_path / "run", dft, f"sh {script}")
-    assert [(c["handler"], c["kind"]) for c in result.corrections] == [("XtbCrashHandler", "crash")]
+    assert [(c["handler"], c["kind"]) for c in result.corrections] == [("XtbCrashHandler", "node")]
     assert result.label.energy == pytest.approx(
         run_label(XTB, silicon, tmp_path / "b", dft).label.energy, abs=1e-8
     )
@@ -192,7 +192,7 @@ def test_killed_process_is_run_again_and_the_label_is_right(silicon, tmp_path, d
 def test_process_killed_every_time_is_a_crash_after_two_reruns(silicon, tmp_path, dft):
     with pytest.raises(CalculationError, match=r"killed by signal 9; after 2 corrections") as caught:
         run_label(XTB, silicon, tmp_path, dft, "sh -c 'echo x >> attempts; kill -9 $$'")
-    assert caught.value.kind is FailureKind.CRASH
+    assert caught.value.kind is FailureKind.NODE
     assert (tmp_path / "attempts").read_text().split() == ["x"] * 3
 
 
@@ -212,8 +212,8 @@ def test_result_of_another_structure_is_never_taken_for_this_one(silicon, tmp_pa
     sheared = Atoms(silicon, cell=silicon.cell @ [[1, 1e-4, 0], [0, 1, 0], [0, 0, 1]])
     for other in (moved, swapped, sheared):
         with pytest.raises(CalculationError) as caught:
-            XTB.read_label(tmp_path, other)
-        assert caught.value.kind is FailureKind.OUTPUT
+            XTB.read_label(tmp_path, other, dft)
+        assert caught.value.kind is FailureKind.UNKNOWN
 
 
 def test_driver_imports_neither_torch_nor_pymatgen_nor_custodian():

@@ -1,0 +1,1 @@
+"""PWmat: plane waves, DFTB or a Gaussian basis, for labels, relaxations and AIMD."""

@@ -1,0 +1,58 @@
+"""Control files as the predecessor takes them: a path, a block, a list of paths, a list of blocks.
+
+``"relax_input": "INCAR"``, ``{"input": "etot.input", "kspacing": 0.3, "flag_symm": 3}``, or a list of either,
+from which each structure picks one by ``relax_input_idx``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from alpw.config.section import InputFile, Section, setting
+from alpw.errors import InputError
+
+
+class ControlFile(Section):
+    """One control file and what goes with it."""
+
+    section: ClassVar[str] = "control"
+
+    input: InputFile = setting(meaning="control file: INCAR, etot.input, cp2k.inp")
+    kspacing: float | None = setting(None, meaning="spacing of the k-point mesh", unit="1/Å", gt=0, le=10)
+    flag_symm: int | None = setting(None, meaning="symmetry flag of PWmat", ge=0, le=3)
+
+    @classmethod
+    def shorthand(cls, value: Any) -> Any:
+        """A path alone stands for a block with ``input``."""
+        return {"input": value} if isinstance(value, str) else value
+
+
+def first_control(value: Any) -> Any:
+    """The control file of a block that takes one: a list of one stands for it."""
+    if isinstance(value, list):
+        if len(value) > 1:
+            raise ValueError(f"one control file wanted, found {len(value)}; every label must be made alike")
+        value = value[0] if value else None
+    return value
+
+
+def pick(controls: Sequence[ControlFile], index: int, key: str, file: Any = None) -> ControlFile:
+    """The control file that a structure's ``*_input_idx`` names.
+
+    Args:
+        controls: of the key.
+        index: from 0.
+        key: ``relax_input``, ``aimd_input`` or ``scf_input``, for the message.
+        file: the input file, for the message.
+
+    Raises:
+        InputError: no such entry.
+    """
+    if not 0 <= index < len(controls):
+        raise InputError(
+            f"{index} is no entry of {key}, which has {len(controls)} (0 to {len(controls) - 1})",
+            file,
+            f"{key}_idx",
+        )
+    return controls[index]

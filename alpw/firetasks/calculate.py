@@ -1,0 +1,123 @@
+"""Relax structures and run AIMD; what another job has begun is continued."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any, ClassVar
+
+from bson import ObjectId
+from fireworks import FWAction, explicit_serialize
+
+from alpw.cluster.slurm import seconds_left
+from alpw.codes.protocol import Steps, Task
+from alpw.codes.registry import code_of
+from alpw.codes.run import clean, run_steps
+from alpw.config.dft import Dft
+from alpw.database import calculations, campaigns, configurations
+from alpw.database.calculations import State
+from alpw.database.configurations import Role
+from alpw.errors import CalculationError
+from alpw.firetasks.base import CampaignTask, Context
+from alpw.firetasks.label import RESERVE, level_refusal
+from alpw.workflows.active_learning import firework
+
+logger = logging.getLogger(__name__)
+
+
+@explicit_serialize
+class RunCalculations(CampaignTask):
+    """Relaxations and AIMD runs, one after the other.
+
+    One that fails is recorded with its reason and does not stop the others. When the job's time is up, what
+    is left goes to a Firework of its own.
+
+    Required parameters:
+        calculations: ids of the calculations.
+    """
+
+    required_params: ClassVar = ["calculations"]
+
+    def work(self, context: Context) -> FWAction:
+        """Claim, run and store one calculation after the other."""
+        outcomes = {identity: _calculate(context, ObjectId(identity)) for identity in self["calculations"]}
+        left = [identity for identity, outcome in outcomes.items() if outcome == State.UNFINISHED.value]
+        again = [
+            firework(
+                "RunCalculations",
+                f"go on with {len(left)}",
+                context.campaign,
+                context.index,
+                calculations=left,
+            )
+        ]
+        return FWAction(stored_data=dict(Counter(outcomes.values())), detours=again if left else None)
+
+
+def _calculate(context: Context, calculation: ObjectId) -> str:
+    """Run one calculation and say what became of it."""
+    document = calculations.claim(context.db, calculation, context.fw_id)
+    if document is None:
+        return "skipped"
+    dft, task = Dft.model_validate(document["dft"]), Task(document["task"])
+    code, left = code_of(dft.dft_style), seconds_left()
+    try:
+        steps = run_steps(
+            code,
+            task,
+            configurations.atoms_of(document),
+            # The folder depends on the calculation alone, so that whoever goes on finds what was done.
+            context.directory(task.value, str(calculation)),
+            dft,
+            context.command(dft.dft_style, context.resource.dft.command),
+            timeout=None if left is None else max(0.0, left - RESERVE),
+        )
+    except CalculationError as error:
+        logger.warning("%s: %s", document["key"], error)
+        calculations.quarantine(context.db, calculation, error)
+        return State.QUARANTINED.value
+    state = State.DONE if steps.complete else State.UNFINISHED
+    record = {**_record(dft, steps), "steps": len(steps.frames), "rejected": steps.rejected}
+    if state is State.DONE and task is Task.AIMD:
+        _store_frames(context, document, dft, steps)
+    calculations.store(context.db, calculation, state, steps.structure, record)
+    if state is State.DONE and not context.param.reserve_work:
+        clean(code, steps.directory)
+    return state.value
+
+
+def _record(dft: Dft, steps: Steps) -> dict[str, Any]:
+    return {
+        "code": dft.dft_style,
+        "settings": steps.settings,
+        "settings_hash": steps.settings_hash,
+        "corrections": steps.corrections,
+        "wall_time": steps.wall_time,
+        "directory": str(steps.directory),
+    }
+
+
+def _store_frames(context: Context, document: dict[str, Any], dft: Dft, steps: Steps) -> None:
+    """The credible frames of AIMD become configurations; each knows its run and its step."""
+    admitted = {
+        level: campaigns.admit_settings(context.db, context.campaign, level) for level in steps.hashes
+    }
+    for step, (frame, usable, level) in enumerate(
+        zip(steps.frames, steps.frames.converged, steps.hashes, strict=True)
+    ):
+        if not usable:
+            continue
+        source = {"calculation": document["_id"], "run": document["key"], "step": step}
+        extras = steps.frames.extras
+        source |= {name: float(extras[name][step]) for name in ("time", "temperature") if name in extras}
+        configurations.add_frame(
+            context.db,
+            context.campaign,
+            context.index,
+            f"{document['key']}#{step}",
+            frame,
+            Role.TRAIN,
+            source,
+            {"code": dft.dft_style, "settings_hash": level, "directory": str(steps.directory)},
+            None if admitted[level] else level_refusal(context, dft.dft_style, level, steps.directory),
+        )

@@ -1,0 +1,85 @@
+"""Memory does not grow with the number of frames, for any reader, any writer, and a conversion."""
+
+import tracemalloc
+
+import pytest
+
+from alpw.formats import batches
+from alpw.formats.convert import Settings, convert_frames, find_inputs
+from alpw.formats.lammps_dump import write_lammps_dump
+from alpw.formats.registry import NOTHING_SAID, find
+
+N_ATOMS = 20
+COUNTS = {"pwmat/movement": (1200, 3600)}
+"""frames of a short and of a long file; PWmat's is read 4 MB at a time, which the short one must have"""
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    """Batches of 50 frames, so that short files are many batches."""
+    monkeypatch.setattr(batches, "ATOMS_PER_BATCH", 1000)
+
+
+def counts(name):
+    return COUNTS.get(name, (200, 1200))
+
+
+def room(name):
+    """A quarter of the coordinates and forces of the additional frames, bytes."""
+    short, long = counts(name)
+    return (long - short) * N_ATOMS * 48 / 4
+
+
+def peak(action):
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def stream(batch, n_frames):
+    """Frames that are made while they are written, in batches of ten."""
+    for k in range(0, n_frames, 10):
+        yield batch(k, n_frames=10, n_atoms=N_ATOMS, symbols=("Si",))
+
+
+def used_up(batches):
+    return sum(len(part) for part in batches)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["extxyz", "pwmlff/npy", "deepmd/npy", "deepmd/mixed", "pwmat/movement"])
+def test_labelled_formats(tmp_path, batch, name):
+    form = find(name)
+    writing, reading = [], []
+    for n_frames in counts(name):
+        path = tmp_path / f"{n_frames}{form.suffix}"
+        writing.append(peak(lambda path=path, n=n_frames: form.write(path, stream(batch, n))))
+        counted = []
+        reading.append(peak(lambda path=path, to=counted: to.append(used_up(form.read(path, NOTHING_SAID)))))
+        assert counted == [n_frames]
+    assert writing[1] < writing[0] + room(name) and reading[1] < reading[0] + room(name), (writing, reading)
+
+
+@pytest.mark.slow
+def test_dumps(tmp_path, batch):
+    found = []
+    for n_frames in counts("dump"):
+        frames = (frame.atoms for part in stream(batch, n_frames) for frame in part)
+        written = peak(lambda frames=frames: write_lammps_dump(tmp_path / "dump", frames))
+        read = peak(lambda: sum(1 for _ in find("dump").read(tmp_path / "dump", NOTHING_SAID)))
+        found.append((written, read))
+    assert all(long < short + room("dump") for short, long in zip(*found, strict=True)), found
+
+
+@pytest.mark.slow
+def test_a_shuffled_conversion(tmp_path, batch):
+    found = []
+    for n_frames in counts("extxyz"):
+        find("extxyz").write(tmp_path / "frames.xyz", stream(batch, n_frames))
+        inputs = find_inputs([tmp_path / "frames.xyz"], None)
+        target = find("pwmlff/npy")
+        found.append(peak(lambda i=inputs, t=target: convert_frames(i, t, tmp_path / "PWdata", Settings())))
+    assert found[1] < found[0] + room("extxyz"), found

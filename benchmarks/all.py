@@ -31,6 +31,7 @@ BENCHMARKS = {
     "uncertainty": "Uncertainty and true error",
     "md_step": "A step of molecular dynamics",
     "precision": "float32 and float64",
+    "formats": "Reading MOVEMENT and OUTCAR",
 }
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from ase.io import write
 from ase.units import GPa
 
 from alpw.cli.common import AsJson, ParamFile, ResourceFile, console, errors_as_exit_status, print_json
@@ -22,6 +23,8 @@ from alpw.structures.frame import LabelledFrame
 from alpw.structures.read import read_structure
 
 RESULT = "result.xyz"
+LAST = "last.xyz"
+"""The structure in which a relaxation or AIMD ended, whether its last step can be a label or not."""
 
 
 def calculate(
@@ -41,7 +44,8 @@ def calculate(
     """Try the settings of block `dft` on one structure, before a campaign depends on them.
 
     Runs the code as a campaign does, with the same checks, repairs and refusals. Repeating the command reads
-    what is finished and goes on with what is not. Writes the frames to `result.xyz`.
+    what is finished and goes on with what is not. Writes the frames that can be labels to `result.xyz`, and
+    the structure in which a relaxation or AIMD ends to `last.xyz`.
 
     Example: `alpw calculate label param.json resource.json POSCAR --out try`
     """
@@ -64,6 +68,8 @@ def calculate(
             raise typer.Exit(1) from error
         frames = [LabelledFrame(atoms, result.label)] if isinstance(result, LabelResult) else _usable(result)
         write_extxyz(out / RESULT, frames)
+        if isinstance(result, Steps):
+            write(out / LAST, result.structure, format="extxyz")
         report = _report(dft, task, result, frames)
         if as_json:
             print_json(report)
@@ -93,4 +99,5 @@ def _report(dft: Dft, task: Task, result: Record, frames: list[LabelledFrame]) -
         "level of theory": result.settings_hash,
         "wall time (s)": round(result.wall_time, 1),
         "frames": str(result.directory / RESULT),
+        **({"last structure": str(result.directory / LAST)} if isinstance(result, Steps) else {}),
     }

@@ -52,10 +52,10 @@ class Unconverged(str, Enum):
     KEEP = "keep"
 
 
-def _truth(text: str) -> bool:
+def _truth(text: str, key: str) -> bool:
     """A boolean as the predecessor's users write it."""
     if text.lower() not in _TRUTH:
-        raise typer.BadParameter(f"found {text!r}; allowed: true, false, T, F, 1, 0")
+        raise InputError(f"found {text!r}; allowed: true, false, T, F, 1, 0", key=key)
     return _TRUTH[text.lower()]
 
 
@@ -124,9 +124,9 @@ def to_pwdata(
         ratio = train_valid_ratio if train_valid_ratio is not None else (1.0 if one_file else 0.8)
         settings = Settings(
             ratio=ratio,
-            shuffle=_truth(data_shuffle),
+            shuffle=_truth(data_shuffle, "data_shuffle"),
             seed=seed,
-            merge=_truth(merge),
+            merge=_truth(merge, "merge"),
             gap=gap,
             keep_unconverged=unconverged is Unconverged.KEEP,
             options=Options(tuple(elements.replace(",", " ").split()), energy.value),
@@ -139,7 +139,7 @@ def to_pwdata(
             else:
                 report = convert_structures(found, target, place, settings, progress)
         if as_json:
-            print_json({**asdict(report), "format": target.name, "seed": seed})
+            print_json({**asdict(report), "format": target.name, "seed": seed, "energy": energy.value})
             return
         _show(report, settings, labelled=target.labelled)
 
@@ -174,12 +174,14 @@ def _show(report: Report, settings: Settings, *, labelled: bool) -> None:
     for path, n_frames in report.inputs.items():
         console.print(f"{path}: {n_frames} frames", soft_wrap=True)
     if report.skipped:
-        console.print(f"every {settings.gap}th frame taken, {report.skipped} left out")
+        console.print(f"one frame in {settings.gap} taken, {report.skipped} left out")
     if report.unconverged:
         fate = "kept" if settings.keep_unconverged else "left out"
         note(f"{report.unconverged} frames without a converged SCF are {fate}")
     if report.duplicates:
         note(f"{report.duplicates} frames are identical to others and written once")
+    if settings.options.energy == "sigma0":
+        note("energies are those extrapolated to zero smearing, not the ones that go with the forces")
     for path in report.outputs:
         console.print(f"wrote {path}", soft_wrap=True)
     if labelled:

@@ -94,6 +94,14 @@ def was_asked(folder: Path, request: str) -> bool:
     return path.is_file() and path.read_text() == request
 
 
+def has_objection(code: Code, task: Task, folder: Path) -> bool:
+    """Whether an error handler finds fault with the outputs in a folder, which may look complete.
+
+    Left by a worker that died before its handlers had judged, or by a calculation that was given up.
+    """
+    return any(GuardedHandler(handler, code, task).check(folder) for handler in code.handlers(task))
+
+
 def attempt(
     code: Code,
     job: ProcessJob,

@@ -24,6 +24,7 @@ from alpw.codes.attempt import (
     Deadline,
     attempt,
     check_request,
+    has_objection,
     read_corrections,
     request_hash,
     was_asked,
@@ -89,7 +90,12 @@ def run_label(
         return finished
     changes = _prepare(code, atoms, folder, dft, Task.LABEL, request, reuse)
     job = _job(code, command, environment, folder)
-    attempt(code, job, folder, dft, Task.LABEL, Deadline(timeout), max_errors)
+    try:
+        attempt(code, job, folder, dft, Task.LABEL, Deadline(timeout), max_errors)
+    except CalculationError:
+        # What was given up is never read as a label later.
+        (folder / REQUEST_FILE).unlink(missing_ok=True)
+        raise
     return _label(code, atoms, folder, dft, time.monotonic() - started, changes)
 
 
@@ -221,6 +227,8 @@ def _label(
 def _finished_label(code: Code, atoms: Atoms, folder: Path, dft: Dft) -> LabelResult | None:
     """The label of a complete earlier run in ``folder`` that answers the same request, if there is one."""
     if any(validator.check(folder) for validator in code.validators(Task.LABEL)):
+        return None
+    if has_objection(code, Task.LABEL, folder):
         return None
     newest = max(path.stat().st_mtime for path in folder.iterdir())
     try:

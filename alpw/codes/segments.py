@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ase import Atoms
 
+from alpw.codes.attempt import has_objection
 from alpw.codes.process import ProcessJob
 from alpw.codes.protocol import Code, Task, settings_hash
 from alpw.errors import CalculationError
@@ -52,6 +53,7 @@ class Segments:
         self.number, self._state = int(marker["number"]), str(marker["state"])
         self._before, self._started = float(marker["seconds"]), time.monotonic()
         self._banked = False
+        self._faulty = False
         self.stalls = 0
         self.changes: list[str] = []
 
@@ -75,7 +77,13 @@ class Segments:
     @property
     def complete(self) -> bool:
         """Whether the latest attempt did all that was left to do."""
-        return self._state == RUNNING and self.done > 0 and self.code.complete(self.folder, self.task)
+        if self._state != RUNNING or self._faulty or not self.done:
+            return False
+        return self.code.complete(self.folder, self.task)
+
+    def judge(self) -> None:
+        """Look at what an earlier call left: with an error in it, an attempt is not complete."""
+        self._faulty = self._state == RUNNING and has_objection(self.code, self.task, self.folder)
 
     def bank(self) -> None:
         """Save the steps of the latest attempt, once, before anything is done about how it ended."""
@@ -83,9 +91,9 @@ class Segments:
             return
         found = self.code.read_steps(self.folder, self.atoms, self.dft, self.task)
         if found is not None and len(found):
-            found.save(self._file("npz"))
             settings = self.code.settings(self.folder)
             write_atomically(self._file("json"), json.dumps(settings).encode())
+            found.save(self._file("npz"))
         self.stalls = 0 if self._gained else self.stalls + 1
         self._banked = True
         logger.info("%s: attempt %d made %d steps", self.folder, self.number, len(found) if found else 0)
@@ -105,7 +113,7 @@ class Segments:
         self._mark(PREPARED)
         job.remove_stale(self.folder)
         self._mark(RUNNING)
-        self._banked = False
+        self._banked = self._faulty = False
 
     def frames(self) -> LabelledFrames:
         """All finished steps, in order."""
@@ -156,3 +164,4 @@ def read_left_steps(segments: Segments) -> None:
         segments.bank()
     except CalculationError as error:
         logger.warning("steps of an earlier attempt are lost: %s", error)
+    segments.judge()

@@ -117,6 +117,13 @@ def store(
     )
 
 
+def put_back(db: Database, calculation: ObjectId) -> None:
+    """Leave a calculation for which a job had too little time to another one."""
+    db[COLLECTION].update_one(
+        {"_id": calculation}, {"$set": {"state": State.UNFINISHED.value}, "$unset": {"claim": ""}}
+    )
+
+
 def quarantine(db: Database, calculation: ObjectId, error: CalculationError) -> None:
     """Record why a calculation has no result."""
     db[COLLECTION].update_one(

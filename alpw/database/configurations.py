@@ -227,6 +227,14 @@ def error_document(error: CalculationError) -> dict[str, Any]:
     }
 
 
+def put_back(db: Database, configuration: ObjectId) -> None:
+    """Leave a configuration for which a job had too little time to another one."""
+    db[COLLECTION].update_one(
+        {"_id": configuration, "state": State.LABELLING.value},
+        {"$set": {"state": State.CANDIDATE.value}, "$unset": {"claim": ""}},
+    )
+
+
 def quarantine(db: Database, configuration: ObjectId, error: CalculationError) -> None:
     """Record why a configuration has no label."""
     db[COLLECTION].update_one(

@@ -17,7 +17,7 @@ from alpw.config.dft import Dft
 from alpw.database import calculations, campaigns, configurations
 from alpw.database.calculations import State
 from alpw.database.configurations import Role
-from alpw.errors import CalculationError
+from alpw.errors import CalculationError, FailureKind
 from alpw.firetasks.base import CampaignTask, Context
 from alpw.firetasks.label import RESERVE, level_refusal
 from alpw.workflows.active_learning import firework
@@ -40,7 +40,14 @@ class RunCalculations(CampaignTask):
 
     def work(self, context: Context) -> FWAction:
         """Claim, run and store one calculation after the other."""
-        outcomes = {identity: _calculate(context, ObjectId(identity)) for identity in self["calculations"]}
+        outcomes: dict[str, str] = {}
+        for identity in self["calculations"]:
+            # What cannot begin any more must not fail for that.
+            outcomes[identity] = (
+                State.UNFINISHED.value
+                if outcomes and _is_late()
+                else _calculate(context, ObjectId(identity), alone=not outcomes)
+            )
         left = [identity for identity, outcome in outcomes.items() if outcome == State.UNFINISHED.value]
         again = [
             firework(
@@ -54,8 +61,20 @@ class RunCalculations(CampaignTask):
         return FWAction(stored_data=dict(Counter(outcomes.values())), detours=again if left else None)
 
 
-def _calculate(context: Context, calculation: ObjectId) -> str:
-    """Run one calculation and say what became of it."""
+def _is_late() -> bool:
+    """Whether nothing more fits into the job."""
+    left = seconds_left()
+    return left is not None and left <= 2 * RESERVE
+
+
+def _calculate(context: Context, calculation: ObjectId, *, alone: bool) -> str:
+    """Run one calculation and say what became of it.
+
+    Args:
+        context: of the Firetask.
+        calculation: its id.
+        alone: whether it has a whole job; then time that is too short for its first step is a failure.
+    """
     document = calculations.claim(context.db, calculation, context.fw_id)
     if document is None:
         return "skipped"
@@ -74,6 +93,9 @@ def _calculate(context: Context, calculation: ObjectId) -> str:
         )
     except CalculationError as error:
         logger.warning("%s: %s", document["key"], error)
+        if error.kind is FailureKind.WALLTIME and left is not None and not alone:
+            calculations.put_back(context.db, calculation)
+            return State.UNFINISHED.value
         calculations.quarantine(context.db, calculation, error)
         return State.QUARANTINED.value
     state = State.DONE if steps.complete else State.UNFINISHED

@@ -30,6 +30,9 @@ RESERVE = 30.0
 CAUTION = 1.5
 """A label is begun only if so many times the longest one so far still fits into the job."""
 
+LATE = "late"
+"""Outcome of a label that the rest of the job was too short for."""
+
 
 @explicit_serialize
 class LabelChunk(CampaignTask):
@@ -50,7 +53,11 @@ class LabelChunk(CampaignTask):
         chunk, outcomes = _Chunk(context), []
         waiting = [ObjectId(configuration) for configuration in self["configurations"]]
         while waiting and chunk.has_time():
-            outcomes.append(chunk.label(waiting.pop(0)))
+            outcome = chunk.label(waiting[0])
+            if outcome == LATE:
+                break
+            outcomes.append(outcome)
+            del waiting[0]
         chunk.tidy()
         left = [str(configuration) for configuration in waiting]
         title = f"label chunk, the other {len(left)}"
@@ -94,6 +101,10 @@ class _Chunk:
             )
         except CalculationError as error:
             logger.warning("configuration %s: %s", configuration, error)
+            if error.kind is FailureKind.WALLTIME and left is not None and self.longest:
+                # It had what others left of the job; whether a whole one is enough is not known.
+                configurations.put_back(context.db, configuration)
+                return LATE
             configurations.quarantine(context.db, configuration, error)
             return configurations.State.QUARANTINED.value
         self.longest = max(self.longest, time.monotonic() - started)

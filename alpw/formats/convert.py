@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,6 +86,10 @@ class Report:
     left: list[str] = field(default_factory=list)
 
 
+_BEGINNINGS = {("pwmat/config", "pwmat/movement")}
+"""a format, and another whose files begin as its do: PWmat ends dynamics with such a final.config"""
+_FOLDERS = ("pwmlff/npy", "deepmd/npy", "deepmd/mixed")
+
 Progress = Callable[[Path, int], None]
 """called with a file and the number of frames read from it"""
 
@@ -102,15 +107,22 @@ def find_inputs(paths: Sequence[Path], form: Format | None) -> list[tuple[Path, 
     found: dict[Path, Format] = {}
     for path in paths:
         known = recognise(path)
-        if known is None and path.is_dir():
+        meant = form is None or known is None or _fits(form.name, known.name) or form.name in _FOLDERS
+        if path.is_dir() and (known is None or not meant):
+            # A data set, perhaps written here before, may lie beside the files that are meant.
             found |= _in_folder(path, form)
-        elif known is not None and form is not None and known.name != form.name:
+        elif known is not None and form is not None and not _fits(form.name, known.name):
             raise InputError(f"is {known.name}, not {form.name}; name it with --format {known.name}", path)
         elif known is None and form is None:
             raise InputError("in none of the known formats; name it with --format", path)
         else:
             found[path] = form or known  # type: ignore[assignment]
     return list(found.items())
+
+
+def _fits(named: str, found: str) -> bool:
+    """Whether a file that looks like one format may be read as another that the user names."""
+    return named == found or (named, found) in _BEGINNINGS
 
 
 def _in_folder(folder: Path, form: Format | None) -> dict[Path, Format]:
@@ -164,25 +176,39 @@ def convert_frames(
         )
     report = Report()
     home = savepath.parent if is_file else savepath
+    with _made(home), TemporaryDirectory(prefix=".frames.", dir=home) as scratch:
+        spool = FrameSpool(Path(scratch))
+        for path, form in inputs:
+            for batch in _chosen(path, form, settings, report, progress):
+                spool.append(batch)
+        report.duplicates = spool.n_duplicates
+        if not len(spool):
+            raise _none_left(report)
+        _write(spool, target, savepath, settings, report, is_file=is_file)
+    report.left = _left(savepath, report.outputs) if not is_file else []
+    return report
+
+
+def _none_left(report: Report) -> InputError:
+    told = f"{report.read} were read, {report.unconverged} of them without a converged SCF"
+    return InputError(f"no frames are left to write: {told}")
+
+
+@contextmanager
+def _made(home: Path) -> Iterator[None]:
+    """A folder that is made if need be, and removed again, empty, if what is done in it fails."""
     made = [folder for folder in (home, *home.parents) if not folder.exists()]
-    home.mkdir(parents=True, exist_ok=True)
     try:
-        with TemporaryDirectory(prefix=".frames.", dir=home) as scratch:
-            spool = FrameSpool(Path(scratch))
-            for path, form in inputs:
-                for batch in _chosen(path, form, settings, report, progress):
-                    spool.append(batch)
-            report.duplicates = spool.n_duplicates
-            if not len(spool):
-                raise InputError("no frames are left to write")
-            _write(spool, target, savepath, settings, report, is_file=is_file)
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"this folder cannot be made: {error.strerror}", home, "savepath") from error
+    try:
+        yield
     except BaseException:
         for folder in made:
             if not any(folder.iterdir()):
                 folder.rmdir()
         raise
-    report.left = _left(savepath, report.outputs) if not is_file else []
-    return report
 
 
 def _chosen(
@@ -192,6 +218,8 @@ def _chosen(
         raise InputError(f"is {form.name}, which has no energies and forces", path)
     n_read = 0
     for batch in form.read(path, settings.options):
+        if settings.options.energy == "sigma0":
+            batch = _at_zero_smearing(batch, path)
         taken = np.arange(n_read, n_read + len(batch)) % settings.gap == 0
         report.skipped += int((~taken).sum())
         report.unconverged += int((taken & ~batch.converged).sum())
@@ -204,6 +232,13 @@ def _chosen(
             yield batch if taken.all() else batch.select(taken)
     report.inputs[str(path)] = n_read
     report.read += n_read
+
+
+def _at_zero_smearing(batch: LabelledFrames, path: Path) -> LabelledFrames:
+    """The same frames, their energies those extrapolated to zero smearing."""
+    if "energy_sigma0" not in batch.extras:
+        raise InputError("has no energy extrapolated to zero smearing; leave --energy out", path)
+    return replace(batch, energies=batch.extras["energy_sigma0"])
 
 
 def _write(
@@ -278,21 +313,33 @@ def convert_structures(
     report = Report()
     is_file = bool(savepath.suffix) and not savepath.is_dir()
     structures = _structures(inputs, settings, report, progress)
-    if is_file or not target.single:
-        place = savepath if is_file else savepath / f"frames{target.suffix}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        target.write(place, structures, settings.options)
-        report.outputs = [str(place)]
-        return report
-    savepath.mkdir(parents=True, exist_ok=True)
-    names = (savepath / f"{k:06d}{target.suffix}" for k in count())
-    for place, atoms in zip(names, structures, strict=False):
-        target.write(place, iter((atoms,)), settings.options)
-        report.outputs.append(str(place))
+    place = savepath if is_file else savepath / f"frames{target.suffix}"
+    with _made(place.parent):
+        if is_file or not target.single:
+            target.write(place, structures, settings.options)
+            report.outputs = [str(place)]
+        else:
+            _write_one_by_one(structures, target, savepath, settings, report)
+    return report
+
+
+def _write_one_by_one(
+    structures: Iterator[Atoms], target: StructureFormat, savepath: Path, settings: Settings, report: Report
+) -> None:
+    """One file for each structure, put in place when all are written."""
+    assert target.write is not None
+    with TemporaryDirectory(prefix=".frames.", dir=savepath) as scratch:
+        names = (f"{k:06d}{target.suffix}" for k in count())
+        for name, atoms in zip(names, structures, strict=False):
+            target.write(Path(scratch) / name, iter((atoms,)), settings.options)
+            report.outputs.append(str(savepath / name))
+        if not report.outputs:
+            raise _none_left(report)
+        for written in report.outputs:
+            (Path(scratch) / Path(written).name).replace(written)
     for old in savepath.glob(f"*{target.suffix}"):
         if re.fullmatch(r"\d{6}", old.stem) and int(old.stem) >= len(report.outputs):
             old.unlink()
-    return report
 
 
 def _structures(

@@ -181,7 +181,7 @@ def _words(path: Path) -> list[str]:
 
 def _read_system(system: Path) -> Iterator[LabelledFrames]:
     symbols = _words(system / "type_map.raw")
-    if unknown := [symbol for symbol in symbols if symbol not in atomic_numbers]:
+    if unknown := [symbol for symbol in symbols if not atomic_numbers.get(symbol)]:
         raise InputError(f"{unknown[0]!r} is not an element", system / "type_map.raw")
     by_type = np.array([atomic_numbers[symbol] for symbol in symbols], dtype=np.int64)
     try:

@@ -33,12 +33,14 @@ from numpy.typing import NDArray
 from alpw.errors import InputError
 from alpw.files import replacing
 from alpw.formats.batches import Frames, frames_per_batch, in_batches
+from alpw.formats.text import open_text
 from alpw.structures.frames import LabelledFrames
 
 _EXTRAS = ("time", "temperature", "energy_sigma0", "electronic_steps")
 _KINDS = {"S", "R", "I", "L"}
 _PAIR = re.compile(r"""\s*(\w+)=(?:"([^"\\]*)"|([^\s"'{}\[\]=\\]+))(?=\s|$)""")
 _TRUTH = {"T": True, "F": False, "true": True, "false": False, "True": True, "False": False}
+_NO = {"f", "false", "0", "0.0", "no"}
 _NAMES = {"pos": "positions", "species": "symbols", "Z": "numbers", "force": "forces"}
 
 
@@ -101,6 +103,7 @@ class _Raw:
     pbc: tuple[bool, bool, bool]
     info: dict[str, Any]
     columns: dict[str, NDArray[Any]]
+    has_end: bool
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class _Labelled:
 def _raw_frames(path: Path) -> Iterator[_Raw]:
     if not path.is_file():
         raise InputError("no such file", path)
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with open_text(path) as file:
         frame = 0
         while line := file.readline():
             if not line.strip():
@@ -158,10 +161,13 @@ def _raw(n_atoms: int, file: TextIO) -> _Raw:
         columns.pop("symbols", None)
     else:
         numbers = np.array([atomic_numbers[s.capitalize()] for s in columns.pop("symbols")], dtype=np.int64)
+    if not ((numbers > 0) & (numbers < len(chemical_symbols))).all():
+        raise ValueError("an atom is of no element")
     positions = columns.pop("positions", np.zeros((n_atoms, 3)))
     if positions.shape != (n_atoms, 3):
         raise ValueError(f"positions have the shape {positions.shape}, not {(n_atoms, 3)}")
-    return _Raw(numbers, positions, np.array(cell, dtype=float), (x, y, z), info, columns)
+    has_end = not lines or lines[-1].endswith("\n")
+    return _Raw(numbers, positions, np.array(cell, dtype=float), (x, y, z), info, columns, has_end)
 
 
 def _info(comment: str) -> dict[str, Any]:
@@ -215,8 +221,11 @@ def _columns(properties: str, lines: list[str]) -> dict[str, NDArray[Any]]:
         blocks += np.split(numbers, np.cumsum(counts[1:])[:-1], axis=1)
     else:
         blocks = _blocks(kinds, counts, lines)
+    names = [_NAMES.get(name, name) for name in names]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"there are two columns for {twice[0]}: {properties}")
     pairs = zip(names, blocks, strict=True)
-    return {_NAMES.get(name, name): block[:, 0] if block.shape[1] == 1 else block for name, block in pairs}
+    return {name: block[:, 0] if block.shape[1] == 1 else block for name, block in pairs}
 
 
 def _blocks(kinds: list[str], counts: list[int], lines: list[str]) -> list[NDArray[Any]]:
@@ -238,6 +247,13 @@ def _blocks(kinds: list[str], counts: list[int], lines: list[str]) -> list[NDArr
 
 def _labelled(raw: _Raw, path: Path, k: int) -> _Labelled:
     where, n_atoms = f"frame {k}", len(raw.numbers)
+    if not raw.has_end:
+        # The last number may have lost digits, or its exponent, and still be a number.
+        raise InputError(
+            "the file ends within its last line and may be cut short; if it is whole, add a line break",
+            path,
+            where,
+        )
     energy, forces = raw.info.get("energy"), raw.columns.get("forces")
     for name, value in (("energy", energy), ("forces", forces)):
         if value is None:
@@ -251,7 +267,7 @@ def _labelled(raw: _Raw, path: Path, k: int) -> _Labelled:
             energy=float(np.asarray(energy, dtype=float).reshape(())),
             forces=np.array(forces, dtype=float),
             virial=_virial(raw),
-            converged=raw.info.get("converged", True) is not False,
+            converged=str(raw.info.get("converged", True)).lower() not in _NO,
             extras={name: float(raw.info[name]) for name in _EXTRAS if np.isscalar(raw.info.get(name))},
         )
     except (TypeError, ValueError) as error:

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from alpw.errors import InputError
 from alpw.files import write_atomically
 from alpw.formats.poscar import species_order
+from alpw.formats.text import read_text
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ class _DataFile:
         self.sections: dict[str, list[tuple[list[str], str]]] = {}
         self.hints: dict[str, str] = {}
         section = ""
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
+        for line in read_text(path).splitlines()[1:]:
             text, _, comment = (part.strip() for part in line.partition("#"))
             if not text:
                 self.comments.append(line.strip())

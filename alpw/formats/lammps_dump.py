@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from alpw.errors import InputError
 from alpw.files import replacing
 from alpw.formats.lammps import PS, Matrix, to_box, types_of
+from alpw.formats.text import open_text
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def read_lammps_dump(
         raise InputError(f"{unknown[0]!r} is not an element", key="elements")
     turns = None if rotation is None else np.asarray(rotation, dtype=float)
     k = 0
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with open_text(path) as file:
         frame = _Frame(path, 0, list(elements))
         while frame.read(file):
             turn = None if turns is None else turns if turns.ndim == 2 else turns[k]

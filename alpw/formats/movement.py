@@ -57,6 +57,11 @@ _HEADER = re.compile(
 )
 
 
+SCF_LIMITS = (100, 40)
+"""SCF iterations that PWmat allows itself for the first structure and for later ones unless it is told
+otherwise (SCF_ITER0_1 and SCF_ITER0_2 6 + 94, SCF_ITER1_1 40); dpdata drops frames that needed as many."""
+
+
 def read_movement(
     path: str | Path, batch: int = 200, *, scf_limits: tuple[int, int] | None = None
 ) -> Iterator[LabelledFrames]:
@@ -215,8 +220,8 @@ class _Writer:
     def __init__(self, frames: LabelledFrames) -> None:
         self.frames = frames
         self.extras = frames.extras
-        inverse = np.linalg.inv(frames.cells)
-        self.fractions = frames.positions @ inverse
+        cells, positions = frames.cells.transpose(0, 2, 1), frames.positions.transpose(0, 2, 1)
+        self.fractions = np.linalg.solve(cells, positions).transpose(0, 2, 1)
         zs = frames.numbers.tolist()
         self.position_rows = "".join(f"{z:4d}%25.16f%25.16f%25.16f     1  1  1\n" for z in zs)
         self.vector_rows = "".join(f"{z:4d}%25.16f%25.16f%25.16f\n" for z in zs)

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from alpw.errors import InputError
 from alpw.files import write_atomically
+from alpw.formats.text import read_text
 
 _ANGSTROM_PER_FS = 1 / units.fs
 """Å/fs in one of ASE's units of velocity"""
@@ -140,7 +141,7 @@ class _Poscar:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        self.lines = read_text(path).splitlines()
         self.at = 0
 
     def read(self) -> Atoms:

@@ -115,7 +115,7 @@ def recognise(path: str | Path) -> Format | None:
     """The format of a file or folder by its content, None for something else.
 
     Raises:
-        InputError: no such file or folder.
+        InputError: no such file or folder, or one that may not be read.
     """
     path = Path(path)
     if not path.exists():
@@ -132,6 +132,8 @@ def _head(looks_like: Callable[[str], bool]) -> Callable[[Path], bool]:
         try:
             with open_any(path) as file:
                 return looks_like(file.read(HEAD).decode("utf-8", errors="replace"))
+        except PermissionError as error:
+            raise InputError("cannot be read: permission denied", path) from error
         except (OSError, EOFError, zlib.error, LZMAError):
             # Only the ending of its name is that of a packed file.
             return False
@@ -144,6 +146,16 @@ def _is_movement(head: str) -> bool:
     first = head.split("\n", 1)[0]
     is_header = "Iteration" in first and "Etot" in first
     return is_header and ("Force" in head or len(head) == HEAD)
+
+
+def _movement_structures(path: Path) -> Iterator[Atoms]:
+    """Those of the frames, or of a final.config after dynamics: one frame without the line that ends it."""
+    n_frames = 0
+    for batch in movement.read_movement(path):
+        n_frames += len(batch)
+        yield from (frame.atoms for frame in batch)
+    if not n_frames:
+        yield atom_config.read_atom_config(path)
 
 
 def _is_outcar(head: str) -> bool:
@@ -211,10 +223,11 @@ FORMATS: tuple[Format, ...] = (
         "pwmat/movement",
         "MOVEMENT of PWmat and OUT.MLMD",
         _head(_is_movement),
-        lambda path, options: movement.read_movement(path),
+        lambda path, options: movement.read_movement(path, scf_limits=movement.SCF_LIMITS),
         lambda path, frames: movement.write_movement(path, in_batches(frames)),
         suffix=".movement",
         synonyms=("movement", "out.mlmd", "mlmd"),
+        structures=_movement_structures,
     ),
     LabelledFormat(
         "vasp/outcar",

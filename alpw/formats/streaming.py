@@ -153,7 +153,8 @@ def read_some(file: Any, size: int, path: str | Path) -> bytes:
         InputError: it cannot be unpacked.
     """
     try:
-        data: bytes = file.read(size)
+        # read would lose what comes before the place where a packed file is cut.
+        data: bytes = file.read1(size)
     except EOFError:
         logger.warning("%s: the packed file ends too early; the rest is missing", path)
         return b""
@@ -235,7 +236,10 @@ def _fixed_point(block: bytes, count: int) -> NDArray[np.float64] | None:
             return None
         if not (follows.isspace() or not follows.translate(None, b" -\n")):
             return None
-    integers = np.fromstring(digits, dtype=np.int64, sep=" ")
+    try:
+        integers = np.fromstring(digits, dtype=np.int64, sep=" ")
+    except ValueError:
+        return None
     if len(integers) != count * n_words or not -_LARGE < integers.min() <= integers.max() < _LARGE:
         return None
     return integers.reshape(count, n_words) / _powers(tuple(decimals))

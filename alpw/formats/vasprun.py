@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 KBAR = 1 / 1602.17733
 """eV/Å^3, with VASP's own constant of 1986: the virial in eV that it computed comes back exactly"""
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 # Large, and no part of a label; they are emptied as soon as they end.
 _BULKY = {"set", "dos", "eigenvalues", "projected", "partial", "array", "dynmat"}
 

@@ -69,6 +69,9 @@ def read_atom_config(path: str | Path, *, velocities: bool = False) -> Atoms:
     if (numbers != table[:, 0]).any() or (numbers < 1).any() or (numbers > 118).any():
         raise InputError("the first column of Position is not an atomic number", path)
     atoms = Atoms(numbers=numbers, cell=cell, scaled_positions=table[:, 1:], pbc=True)
+    # Before the constraints, which would set the velocities of fixed atoms to zero.
+    if velocities and _find(lines, "velocity") is not None:
+        atoms.set_velocities(_rows(lines, "velocity", n_atoms, slice(1, 4), path) * BOHR_PER_FS)
     atoms.set_constraint(_constraints(_fixed(lines, n_atoms)))
     if _find(lines, "magnetic") is not None:
         moments = _rows(lines, "magnetic", n_atoms, slice(1, 2), path)[:, 0]
@@ -78,8 +81,6 @@ def read_atom_config(path: str | Path, *, velocities: bool = False) -> Atoms:
     for key, name in MATRICES.items():
         if _find(lines, name.lower()) is not None:
             atoms.info[key] = _rows(lines, name.lower(), 3, slice(0, 3), path)
-    if velocities and _find(lines, "velocity") is not None:
-        atoms.set_velocities(_rows(lines, "velocity", n_atoms, slice(1, 4), path) * BOHR_PER_FS)
     return atoms
 
 

@@ -237,6 +237,13 @@ def test_data_from_before_are_mentioned(work):
         (["-i", "MOVEMENT", "-o", "0"], "train_valid_ratio: found 0"),
         (["-i", "MOVEMENT", "-o", "1.5"], "train_valid_ratio: found 1.5"),
         (["-i", "MOVEMENT", "-g", "0"], "gap: found 0"),
+        (["-i", "MOVEMENT", "-r", "maybe"], "data_shuffle: found 'maybe'"),
+        (["-i", "MOVEMENT", "-s", "notes.txt/data"], "notes.txt/data: savepath: this folder cannot be made"),
+        (["-i", "MOVEMENT", "--energy", "sigma0"], "MOVEMENT: has no energy extrapolated to zero smearing"),
+        (
+            ["-i", "MOVEMENT", "-i", "cut.xyz", "-f", "auto", "--to", "vasp/poscar", "-s", "poscars"],
+            "cut.xyz: frame 9: not a valid extended XYZ file",
+        ),
         (["-i", "MOVEMENT", "-w", "nowhere"], "no such folder"),
         (["-i", "notes.txt", "-f", "auto"], "notes.txt: in none of the known formats"),
         (["-i", "empty"], "empty: holds no file in pwmat/movement"),
@@ -263,7 +270,23 @@ def test_wrong_input_ends_with_status_2_and_writes_nothing(work, words, message)
     assert result.exit_code == 2, result.output
     assert message in result.stderr
     assert {path: path.read_bytes() for path in work.rglob("*") if path.is_file()} == before
-    assert not (work / "PWdata").exists()
+    assert not (work / "PWdata").exists() and not (work / "poscars").exists()
+
+
+def test_the_energy_without_smearing_is_taken_from_any_file_that_has_it(work):
+    extras = {"energy_sigma0": np.arange(10.0) + 0.25}
+    find("extxyz").write(work / "vasp.xyz", [LabelledFrames(**{**frames(10).__dict__, "extras": extras})])
+    result = run("-i", "vasp.xyz", "-f", "extxyz", "-r", "F", "-o", 1, "--energy", "sigma0", "--json")
+    assert json.loads(result.stdout)["energy"] == "sigma0"
+    found = [frame.label.energy for frame in load_frames(work / "PWdata")]
+    assert found == extras["energy_sigma0"].tolist()
+
+
+def test_data_sets_beside_the_files_of_a_folder_do_not_hide_them(work):
+    for _ in range(2):
+        result = run("-i", ".", "-o", 1)
+        assert result.exit_code == 0, result.stderr
+        assert len(energies("PWdata")) == 10
 
 
 def test_the_predecessor_s_command_in_any_case(work):

@@ -111,10 +111,11 @@ class Laboratory:
         launchpad: of a running database.
         folder: where everything is made.
         code: ``dft_style``.
+        more: further keys of param.json.
     """
 
-    def __init__(self, launchpad: LaunchPad, folder: Path, code: str) -> None:
-        self.launchpad, self.folder, self.name = launchpad, folder, code
+    def __init__(self, launchpad: LaunchPad, folder: Path, code: str, **more: Any) -> None:
+        self.launchpad, self.folder, self.name, self.more = launchpad, folder, code, more
         self.code = code_of(code)
         folder.mkdir(parents=True)
         self.command = self._command()
@@ -163,6 +164,7 @@ class Laboratory:
                 "md_jobs": [{"sys_idx": [0], "temps": [300], "nsteps": 10}],
             },
             "dft": self.dft(task),
+            **self.more,
         }
         resource = {
             "train": {},

@@ -112,6 +112,10 @@ def test_a_label_engine_that_cannot_run_stalls_loudly_and_goes_on_when_mended(in
     assert "stalled" in stalled.stdout and "0 of 6 initial structures were labelled" in stalled.stdout
     status = inputs.command("alpw", "status", "tiny", "--json")
     assert json.loads(status.stdout)["errors"] == {"unknown": 6}
+    assert len(json.loads(status.stdout)["quarantined"]) == 6
+    shown = inputs.command("alpw", "status", "tiny").stdout
+    assert shown.count("quarantined: xtb unknown: ended without its closing mark; exit status 1") == 5
+    assert "1 more of class unknown" in shown and "  unknown: look into the folder" in shown
 
     del inputs.resource["dft"]["command"]
     inputs.write()

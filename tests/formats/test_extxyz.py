@@ -152,6 +152,35 @@ def test_a_truncated_file_is_an_error(tmp_path: Path) -> None:
         load_frames(tmp_path / "train.xyz")
 
 
+@pytest.mark.parametrize("word", ["F", "False", "0", '"no"'])
+def test_any_word_for_no_marks_an_unconverged_frame(tmp_path: Path, word: str) -> None:
+    (tmp_path / "train.xyz").write_text(f"1\n{HEADER} energy=1 converged={word}\nSi 0 0 0 0 0 0\n")
+    (batch,) = read_extxyz(tmp_path / "train.xyz")
+    assert batch.converged.tolist() == [False]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"1\n{HEADER} energy=1\nX 0 0 0 0 0 0\n", "an atom is of no element"),
+        (f"1\n{HEADER}:force:R:3 energy=1\nSi 0 0 0 0 0 0 1 1 1\n", "two columns for forces"),
+    ],
+)
+def test_what_could_be_taken_for_another_label_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    text = text.replace(' pbc="T T T":force:R:3', ':force:R:3 pbc="T T T"')
+    (tmp_path / "train.xyz").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_frames(tmp_path / "train.xyz")
+
+
+@pytest.mark.parametrize("n_lost", [1, 2, 5])
+def test_a_last_number_that_lost_its_end_is_no_label(tmp_path: Path, n_lost: int) -> None:
+    text = f"1\n{HEADER} energy=1\nSi 0 0 0 0 0 -1.25e-05\n"
+    (tmp_path / "train.xyz").write_text(text[:-n_lost])
+    with pytest.raises(InputError, match="frame 0: the file ends within its last line"):
+        load_frames(tmp_path / "train.xyz")
+
+
 def test_nothing_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
         load_frames(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""OUTCARs of other people, read as ASE, pymatgen and dpdata read them, and the damage that runs do to files."""
+"""OUTCARs of other people, read as ASE, pymatgen and dpdata read them, and what runs do to such files."""
 
 from __future__ import annotations
 
@@ -96,22 +96,20 @@ def test_pymatgen_reads_the_same_energies_and_last_forces(tmp_path: Path, name: 
     assert frames.energies == pytest.approx(np.ravel(other.data["free"]), abs=1e-10)
     assert frames.extras["energy_sigma0"][-1] == pytest.approx(other.final_energy, abs=1e-10)
     table = other.read_table_pattern(
-        r"TOTAL-FORCE \(eV/Angst\)\n\s-+\n",
-        r"\s*" + r"\s+".join([r"(\S+)"] * 6),
-        r"\s-+\n",
+        header_pattern=r"\sPOSITION\s+TOTAL-FORCE \(eV/Angst\)\n\s-+",
+        row_pattern=r"\s+" + r"\s+".join([r"([+-]?\d+\.\d+)"] * 6),
+        footer_pattern=r"\s--+",
         postprocess=float,
     )
     assert np.allclose(np.array(table)[:, 3:], frames.forces[-1], rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", sorted(FILES.keys() - {"nelm_reached"}))
 def test_dpdata_reads_the_same_frames(tmp_path: Path, name: str) -> None:
     path = unpacked(tmp_path, name)
     ours = whole(path)
     if ("dpdata", name) in EXCEPTIONS:
         ours = ours.select(ours.extras["electronic_steps"] < outcar_header(path).nelm)
-    if not len(ours):
-        return
     system = dpdata.LabeledSystem(str(path), fmt="vasp/outcar")
     names = [system["atom_names"][kind] for kind in system["atom_types"]]
     assert names == ours[0].atoms.get_chemical_symbols()
@@ -172,7 +170,6 @@ def test_the_virial_is_the_pressure_times_the_volume() -> None:
     mean = np.trace(frames.virials, axis1=1, axis2=2) / 3
     # 1602.177 kB = 1 eV/Å^3; the pressure has two decimals.
     assert np.allclose(mean / volumes * 1602.177, kilobar, rtol=0, atol=0.006)
-    assert min(kilobar) < 0 < max(kilobar) or len(set(np.sign(kilobar))) == 1
 
 
 def test_the_components_of_the_virial_are_in_place(outcar) -> None:
@@ -214,7 +211,7 @@ def test_a_file_cut_anywhere_gives_its_complete_steps(tmp_path_factory, length: 
     path = tmp_path_factory.mktemp("cut") / "OUTCAR"
     path.write_text(RELAX[:length])
     complete = sum(end <= length for end in ENERGIES)
-    if length < RELAX.index("vasp.") + 10:
+    if length <= RELAX.index("vasp.") + len("vasp."):
         # Not even the version is there.
         with pytest.raises(InputError, match="not an OUTCAR"):
             list(read_outcar(path))
@@ -377,7 +374,7 @@ def test_a_file_that_is_not_packed_as_it_says_is_refused(tmp_path: Path) -> None
         (lambda text: "no output of VASP\n" * 100, "not an OUTCAR"),
         (lambda text: text.replace("   TITEL  =", "   TITLE  =").replace("POTCAR:", ""), "0 potentials"),
         (
-            lambda text: re.sub("(TITEL  = PAW_PBE) In.*", r"\1 Qq 1", text).replace("VRHFIN =In", ""),
+            lambda text: re.sub("(TITEL  = PAW) In.*", r"\1 Qq 1", text).replace("VRHFIN =In", ""),
             "element",
         ),
     ],

@@ -1,5 +1,8 @@
 """The table of formats: names, recognition by content, and what the documentation says of it."""
 
+import bz2
+import gzip
+import lzma
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 from ase.build import bulk
 
 from alpw.errors import InputError
+from alpw.formats.convert import find_inputs
 from alpw.formats.registry import FORMATS, NOTHING_SAID, find, recognise
 
 WRITABLE = [form.name for form in FORMATS if form.write]
@@ -85,6 +89,42 @@ def test_the_predecessor_s_names_are_all_there():
     assert sorted(wanted) == sorted(form.name for form in FORMATS)
 
 
+PACKERS = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
+
+
+@pytest.mark.parametrize("suffix", PACKERS)
+@pytest.mark.parametrize("name", ["extxyz", "pwmat/movement", "lammps/dump", "lammps/lmp", "vasp/poscar"])
+def test_packed_files_are_read_as_they_were(tmp_path, batch, name, suffix):
+    write(name, tmp_path / "plain", batch)
+    packed = tmp_path / f"packed{suffix}"
+    packed.write_bytes(PACKERS[suffix]((tmp_path / "plain").read_bytes()))
+    form = recognise(packed)
+    assert form.name == name
+    (one,) = list(form.read_structures(tmp_path / "plain", NOTHING_SAID))[:1]
+    (other,) = list(form.read_structures(packed, NOTHING_SAID))[:1]
+    assert one == other
+
+
+@pytest.mark.parametrize("name", ["extxyz", "lammps/dump"])
+def test_a_packed_file_that_is_cut_is_refused(tmp_path, batch, name):
+    write(name, tmp_path / "plain", batch)
+    data = gzip.compress((tmp_path / "plain").read_bytes())
+    (tmp_path / "cut.gz").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match="the packed file is cut short"):
+        list(find(name).read_structures(tmp_path / "cut.gz", NOTHING_SAID))
+
+
+def test_a_file_that_may_not_be_read_is_not_taken_for_an_unknown_one(tmp_path, monkeypatch):
+    (tmp_path / "MOVEMENT").write_text("")
+
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("alpw.formats.registry.open_any", forbidden)
+    with pytest.raises(InputError, match="MOVEMENT: cannot be read: permission denied"):
+        recognise(tmp_path / "MOVEMENT")
+
+
 def test_a_file_of_one_structure_takes_no_two(tmp_path, batch):
     frames = [frame.atoms for frame in batch(1)]
     for name in ("vasp/poscar", "lammps/lmp", "pwmat/config"):
@@ -104,6 +144,20 @@ def test_the_documentation_lists_every_format_as_it_is():
         assert reads == "yes" and writes == ("yes" if form.write else "no"), form.name
         assert {word.strip() for word in synonyms.split(",") if word.strip()} == set(form.synonyms), form.name
     assert len(rows) == len(FORMATS)
+
+
+def test_final_config_of_dynamics_is_a_structure(tmp_path, batch):
+    frames = batch(2, n_frames=1)
+    find("movement").write(tmp_path / "MOVEMENT", [frames])
+    lines = (tmp_path / "MOVEMENT").read_text().splitlines(keepends=True)
+    # PWmat writes the last frame there, without the line of dashes.
+    (tmp_path / "final.config").write_text("".join(line for line in lines if "-----" not in line))
+    for name in ("pwmat/config", None):
+        ((path, form),) = find_inputs([tmp_path / "final.config"], find(name) if name else None)
+        (atoms,) = form.read_structures(path, NOTHING_SAID)
+        assert atoms.numbers.tolist() == frames.numbers.tolist()
+        assert atoms.positions == pytest.approx(frames.positions[0], abs=1e-12)
+    assert not list(find("movement").read(tmp_path / "final.config", NOTHING_SAID))
 
 
 def test_labels_can_be_left_out(tmp_path, batch):

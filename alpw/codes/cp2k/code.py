@@ -40,7 +40,7 @@ class Cp2k:
     rules: Rules = RULES
     kinds: Mapping[str, FailureKind] = {}
     alive: tuple[str, ...] = (OUTPUT,)
-    scratch: tuple[str, ...] = ("run-RESTART*", "start.wfn", "run-BFGS.Hessian", "run-1.restart.bak-*")
+    scratch: tuple[str, ...] = ("run-RESTART*", "start.wfn", "*.Hessian", "run-1.restart.bak-*")
 
     def available(self) -> tuple[bool, str]:
         program = executable()

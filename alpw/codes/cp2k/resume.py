@@ -8,6 +8,7 @@ velocities.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from alpw.errors import CalculationError, FailureKind, InputError
 from alpw.formats.cp2k_files import Geometry
 from alpw.structures.frames import LabelledFrames
 
+HESSIAN, START_HESSIAN = "run-BFGS.Hessian", "start.Hessian"
 RESTART_FILES = ("run-1.restart", "run-1.restart.bak-1", "run-1.restart.bak-2", "run-1.restart.bak-3")
 
 
@@ -54,7 +56,7 @@ def resume(atoms: Atoms, directory: Path, task: Task) -> list[str]:
     root = read(directory / INPUT)
     last = last_step(directory, frames)
     if task is Task.RELAX:
-        told = _resume_relaxation(root, frames, last)
+        told = _resume_relaxation(root, frames, last, directory)
     else:
         if last is None:
             raise CalculationError("the trajectory lacks the last step", FailureKind.UNKNOWN, directory)
@@ -64,13 +66,33 @@ def resume(atoms: Atoms, directory: Path, task: Task) -> list[str]:
     return told
 
 
-def _resume_relaxation(root: Section, frames: LabelledFrames, last: Geometry | None) -> list[str]:
+def _resume_relaxation(
+    root: Section, frames: LabelledFrames, last: Geometry | None, directory: Path
+) -> list[str]:
     motion = root.need("MOTION")
     name = "CELL_OPT" if root.need("GLOBAL").get("RUN_TYPE").upper() == "CELL_OPT" else "GEO_OPT"
     step = last.step if last is not None else int(motion.need(name).get("STEP_START_VAL", "0"))
     apply_structure(root, frames[-1].atoms)
     motion.need(name).set("STEP_START_VAL", str(step))
-    return [f"relaxation goes on from the geometry of step {step}"]
+    told = f"relaxation goes on from the geometry of step {step}"
+    if _is_whole_hessian(directory / HESSIAN, 3 * len(frames.numbers)):
+        # The next attempt removes the file of this one.
+        shutil.copyfile(directory / HESSIAN, directory / START_HESSIAN)
+        bfgs = motion.need(f"{name}/BFGS")
+        bfgs.set("RESTART_HESSIAN", "T")
+        bfgs.set("RESTART_FILE_NAME", START_HESSIAN)
+        told += ", Hessian kept"
+    return [told]
+
+
+def _is_whole_hessian(path: Path, coordinates: int) -> bool:
+    """Whether the file is there and was not cut short by a crash: CP2K would abort on it.
+
+    It holds the rows of a matrix in double precision, each between two marks of four bytes; that of CELL_OPT
+    has six more for the cell.
+    """
+    sizes = {n * (8 * n + 8) for n in (coordinates, coordinates + 6)}
+    return path.is_file() and path.stat().st_size in sizes
 
 
 def _resume_md(root: Section, frames: LabelledFrames, last: Geometry, directory: Path) -> list[str]:

@@ -14,6 +14,9 @@ from pathlib import Path
 from alpw.errors import InputError
 
 _COMMENT = re.compile(r"""((?:[^"'!#]|"[^"]*"|'[^']*')*)[!#].*""")
+_RECORD = "\0"
+"""Begins a line that is no keyword: the state of random numbers has fixed columns and may hold a ``#``."""
+
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 
@@ -109,6 +112,9 @@ def parse(text: str, file: Path | None = None) -> Section:
     stack = [root]
     for number, line in _lines(text, file, {}):
         where = f"line {number}"
+        if line.startswith(_RECORD):
+            stack[-1].keywords.append((line.removeprefix(_RECORD), ""))
+            continue
         first, _, rest = line.partition(" ")
         rest = rest.strip()
         if first.upper() == "&END":
@@ -129,8 +135,13 @@ def parse(text: str, file: Path | None = None) -> Section:
 
 
 def _lines(text: str, file: Path | None, variables: dict[str, str]) -> Iterator[tuple[int, str]]:
-    """Number and text of each meaningful line, directives followed; blanks are single."""
+    """Number and text of each meaningful line, directives followed; blanks are single except in records."""
+    in_record = False
     for number, raw in enumerate(text.replace("\\\n", " ").splitlines(), start=1):
+        if in_record and not raw.lstrip().startswith("&"):
+            yield number, _RECORD + raw.strip()
+            continue
+        in_record = raw.strip().upper() == "&RNG_INIT"
         stripped = _COMMENT.sub(r"\1", raw.strip())
         line = " ".join(stripped.split())
         where = f"line {number}"

@@ -6,7 +6,7 @@ import logging
 import time
 from pathlib import Path
 
-from custodian.custodian import Custodian, CustodianError
+from custodian.custodian import Custodian, CustodianError, ValidationError
 
 from alpw.codes.handlers import DeadlineHandler, tail
 from alpw.codes.lammps.frames import FRAMES_FILE, RESTART_STEM, TABLE_FILE
@@ -21,6 +21,7 @@ from alpw.codes.lammps.outputs import (
     ExplorationResult,
     read_result,
 )
+from alpw.codes.lammps.validators import TrajectoryValidator
 from alpw.codes.process import run_custodian
 from alpw.errors import CalculationError, FailureKind
 
@@ -46,7 +47,8 @@ def explore(
 
     Raises:
         CalculationError: no end was recorded: the input is at fault, or the process was killed three times.
-            Frames saved until then are still there for `read_result`.
+            Or the frames on disk are not those that its end tells of. Frames saved until then are still there
+            for `read_result`.
     """
     folder = Path(directory).resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +59,7 @@ def explore(
     deadline = [] if timeout is None else [DeadlineHandler(timeout + GRACE_SECONDS)]
     started = time.monotonic()
     try:
-        run_custodian(job, folder, [*deadline, InterruptedHandler()])
+        run_custodian(job, folder, [*deadline, InterruptedHandler()], [TrajectoryValidator()])
     except CustodianError as error:
         if not any(handler.check() for handler in deadline):
             raise _failure(error, folder, job.returncode) from error
@@ -69,6 +71,8 @@ def explore(
 
 
 def _failure(error: CustodianError, folder: Path, status: int | None) -> CalculationError:
+    if isinstance(error, ValidationError):
+        return CalculationError(TrajectoryValidator().problem(folder), FailureKind.UNKNOWN, folder)
     text = tail(folder / "job.err")
     if FAULT in text:
         message, kind = text.rpartition(FAULT)[2].splitlines()[0], FailureKind.INPUT

@@ -9,9 +9,12 @@ from ase.build import bulk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from alpw.codes.corrections import refused
 from alpw.codes.cp2k.data import executable, find_data_file
 from alpw.codes.cp2k.sections import read
+from alpw.codes.geometry import check_same_structure
 from alpw.codes.kpoints import mesh
+from alpw.codes.protocol import Task
 from alpw.codes.registry import code_of
 from alpw.config import Dft
 from alpw.errors import InputError
@@ -239,3 +242,200 @@ def test_available_tells_what_to_install(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     found, text = CP2K.available()
     assert not found and "apt-get install cp2k" in text
+
+
+def read_back(path):
+    """The structure in a CP2K input, read with other means than it was written with."""
+    subsys = path.read_text().split("&SUBSYS")[1]
+    rows = [line.split() for line in re.search(r"&COORD\n(.*?)&END", subsys, re.DOTALL)[1].splitlines()[:-1]]
+    vectors = re.findall(r"^\s+[ABC] (\S+) (\S+) (\S+)$", subsys, re.MULTILINE)[:3]
+    positions = [list(map(float, row[1:])) for row in rows]
+    return Atoms([row[0] for row in rows], positions, cell=np.array(vectors, dtype=float), pbc=True)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10_000), task=st.sampled_from(list(Task)))
+def test_structure_computed_is_the_structure_selected_in_every_task(seed, task, tmp_path, control):
+    """Random cells of either hand and any orientation, elements in any order, atoms outside of the cell."""
+    rng = np.random.default_rng(seed)
+    cell = rng.normal(scale=2, size=(3, 3)) + 6 * np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    symbols = rng.choice(["H", "O", "Si", "Cu"], size=rng.integers(1, 9))
+    atoms = Atoms(symbols, rng.normal(scale=8, size=(len(symbols), 3)), cell=cell, pbc=True)
+    control.write_text(CONTROL.replace("&FORCE_EVAL\n", MOTION + "&FORCE_EVAL\n", 1))
+    dft = Dft.model_validate({"dft_style": "cp2k", "input": control})
+    CP2K.write_inputs(atoms, tmp_path, dft, task)
+    check_same_structure(atoms, read_back(tmp_path / "cp2k.inp"), tmp_path)
+
+
+MOTION = """\
+&EXT_RESTART
+  RESTART_FILE_NAME old.restart
+&END EXT_RESTART
+&MOTION
+  &GEO_OPT
+    MAX_ITER 7
+    OPTIMIZER LBFGS
+  &END GEO_OPT
+  &MD
+    ENSEMBLE NVT
+    STEPS 20
+    TIMESTEP 0.5
+    TEMPERATURE 700
+    STEP_START_VAL 300
+    &THERMOSTAT
+      TYPE CSVR
+    &END THERMOSTAT
+  &END MD
+  &PRINT
+    &TRAJECTORY
+      &EACH
+        MD 10
+      &END EACH
+    &END TRAJECTORY
+  &END PRINT
+&END MOTION
+"""
+
+
+@pytest.fixture
+def moving(control):
+    control.write_text(CONTROL.replace("&FORCE_EVAL\n", MOTION + "&FORCE_EVAL\n", 1))
+    return control
+
+
+def test_aimd_keeps_the_users_dynamics_and_writes_every_step(moving, silicon, make_dft, tmp_path):
+    dft = make_dft(dft_style="cp2k", input=moving)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    changes = CP2K.write_inputs(silicon, folder, dft, Task.AIMD)
+    root = read(folder / "cp2k.inp")
+    assert root.need("GLOBAL").get("RUN_TYPE") == "MD" and not any("RUN_TYPE" in text for text in changes)
+    assert root.need("MOTION/MD").get("TEMPERATURE") == "700"
+    assert root.need("MOTION/MD/THERMOSTAT").get("TYPE") == "CSVR"
+    assert root.find("EXT_RESTART") is None and not root.need("MOTION/MD").values("STEP_START_VAL")
+    for name in ("TRAJECTORY", "FORCES", "VELOCITIES", "CELL", "STRESS", "RESTART"):
+        assert root.need(f"MOTION/PRINT/{name}/EACH").get("MD") == "1"
+    told = "\n".join(changes)
+    for text in ("EXT_RESTART removed", "STEP_START_VAL removed", "MOTION/PRINT/TRAJECTORY ON, each MD 1"):
+        assert text in told
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [("GEO_OPT", "GEO_OPT"), ("CELL_OPT", "CELL_OPT"), ("MD", "GEO_OPT"), ("", "GEO_OPT")]
+)
+def test_relaxation_is_of_the_kind_that_the_control_file_asks_for(
+    moving, silicon, make_dft, tmp_path, given, found
+):
+    line = f"  RUN_TYPE {given}\n" if given else ""
+    moving.write_text(moving.read_text().replace("  RUN_TYPE MD\n", line))
+    (tmp_path / "run").mkdir()
+    CP2K.write_inputs(silicon, tmp_path / "run", make_dft(dft_style="cp2k", input=moving), Task.RELAX)
+    root = read(tmp_path / "run" / "cp2k.inp")
+    assert root.need("GLOBAL").get("RUN_TYPE") == found
+    expected = "7" if found == "GEO_OPT" else "200"
+    assert root.need(f"MOTION/{found}").get("MAX_ITER") == expected
+    assert root.need("MOTION/GEO_OPT").get("OPTIMIZER") == "LBFGS"
+    assert root.need("MOTION/PRINT/TRAJECTORY/EACH").get(found) == "1"
+
+
+def test_relaxation_of_the_cell_computes_the_stress_even_where_labels_do_not(
+    control, silicon, make_dft, tmp_path
+):
+    dft = make_dft(dft_style="cp2k", input=control, stress=False)
+    for task, stress in ((Task.LABEL, ""), (Task.RELAX, "ANALYTICAL")):
+        control.write_text(CONTROL.replace("RUN_TYPE MD", "RUN_TYPE CELL_OPT"))
+        CP2K.write_inputs(silicon, tmp_path, dft, task)
+        assert read(tmp_path / "cp2k.inp").need("FORCE_EVAL").get("STRESS_TENSOR") == stress
+
+
+@pytest.fixture
+def earlier(control, silicon, make_dft, tmp_path):
+    """Folder of a label that left its orbitals."""
+    folder = tmp_path / "earlier"
+    folder.mkdir()
+    CP2K.write_inputs(silicon, folder, make_dft(dft_style="cp2k", input=control))
+    (folder / "run-RESTART.wfn").write_bytes(b"orbitals")
+    return folder
+
+
+def test_orbitals_of_the_same_atoms_are_the_start_of_the_next_label(
+    earlier, control, silicon, make_dft, tmp_path
+):
+    silicon.rattle(0.1, seed=1)
+    (tmp_path / "run").mkdir()
+    dft = make_dft(dft_style="cp2k", input=control)
+    changes = CP2K.write_inputs(silicon, tmp_path / "run", dft, reuse=earlier)
+    section = read(tmp_path / "run" / "cp2k.inp").need("FORCE_EVAL/DFT")
+    assert section.get("WFN_RESTART_FILE_NAME") == "start.wfn"
+    assert section.need("SCF").get("SCF_GUESS") == "RESTART"
+    assert (tmp_path / "run" / "start.wfn").read_bytes() == b"orbitals"
+    assert any("orbitals of earlier" in change for change in changes)
+
+
+@pytest.mark.parametrize(
+    "why", ["k-points", "spin", "LSD .TRUE.", "other atoms", "not wanted", "aimd", "lost"]
+)
+def test_orbitals_are_not_reused_where_they_could_mislead_or_do_not_fit(
+    earlier, moving, silicon, make_dft, tmp_path, why
+):
+    options = {"kspacing": 0.3} if why == "k-points" else {}
+    if why == "not wanted":
+        options["reuse_wavefunctions"] = False
+    if why in {"spin", "LSD .TRUE."}:
+        keyword = "UKS" if why == "spin" else why
+        moving.write_text(moving.read_text().replace("  &DFT\n", f"  &DFT\n    {keyword}\n"))
+    if why == "other atoms":
+        silicon.symbols[2] = "O"
+    if why == "lost":
+        (earlier / "run-RESTART.wfn").unlink()
+    task = Task.AIMD if why == "aimd" else Task.LABEL
+    (tmp_path / "run").mkdir()
+    dft = make_dft(dft_style="cp2k", input=moving, **options)
+    CP2K.write_inputs(silicon, tmp_path / "run", dft, task, reuse=earlier)
+    section = read(tmp_path / "run" / "cp2k.inp").need("FORCE_EVAL/DFT")
+    assert not section.values("WFN_RESTART_FILE_NAME") and section.need("SCF").get("SCF_GUESS") != "RESTART"
+
+
+def test_spin_that_is_switched_off_is_no_spin(earlier, control, silicon, make_dft, tmp_path):
+    control.write_text(CONTROL.replace("  &DFT\n", "  &DFT\n    UKS .FALSE.\n"))
+    (tmp_path / "run").mkdir()
+    CP2K.write_inputs(silicon, tmp_path / "run", make_dft(dft_style="cp2k", input=control), reuse=earlier)
+    assert (tmp_path / "run" / "start.wfn").is_file()
+
+
+def test_settings_of_inputs_name_every_keyword_by_its_path(control, silicon, make_dft, tmp_path):
+    CP2K.write_inputs(silicon, tmp_path, make_dft(dft_style="cp2k", input=control))
+    found = CP2K.settings_of_inputs(tmp_path)
+    assert found["cp2k.inp/FORCE_EVAL/DFT/SCF/MAX_SCF"] == "20"
+    assert found["cp2k.inp/FORCE_EVAL/SUBSYS/KIND Si/BASIS_SET"] == "DZ"
+    assert "Si " in found["cp2k.inp/FORCE_EVAL/SUBSYS/COORD"]
+    silicon.positions[0, 0] += 1e-6
+    CP2K.write_inputs(silicon, tmp_path, make_dft(dft_style="cp2k", input=control))
+    changed = CP2K.settings_of_inputs(tmp_path)
+    assert {key for key in found if found[key] != changed[key]} == {"cp2k.inp/FORCE_EVAL/SUBSYS/COORD"}
+
+
+@pytest.mark.parametrize(
+    ("key", "task", "allowed"),
+    [
+        ("FORCE_EVAL/DFT/SCF/MAX_SCF", Task.LABEL, True),
+        ("FORCE_EVAL/DFT/SCF/MIXING/ALPHA", Task.AIMD, True),
+        ("FORCE_EVAL/DFT/SCF/EPS_SCF", Task.LABEL, False),
+        ("FORCE_EVAL/DFT/SCF/SMEAR/ELECTRONIC_TEMPERATURE", Task.LABEL, False),
+        ("FORCE_EVAL/DFT/MGRID/CUTOFF", Task.RELAX, False),
+        ("FORCE_EVAL/SUBSYS/COORD", Task.LABEL, False),
+        ("FORCE_EVAL/SUBSYS/COORD", Task.RELAX, True),
+        ("FORCE_EVAL/SUBSYS/COORD", Task.AIMD, False),
+        ("MOTION/GEO_OPT/BFGS/TRUST_RADIUS", Task.RELAX, True),
+        ("MOTION/GEO_OPT/MAX_FORCE", Task.RELAX, False),
+        ("MOTION/MD/TIMESTEP", Task.AIMD, False),
+        ("GLOBAL/RUN_TYPE", Task.AIMD, False),
+    ],
+)
+def test_corrections_may_touch_what_is_numerical_and_nothing_else(key, task, allowed):
+    assert (refused(CP2K.rules, [f"cp2k.inp/{key}"], task, allow_physics=False) == []) is allowed
+
+
+@pytest.mark.parametrize("key", ["GLOBAL/RUN_TYPE", "MOTION/MD/ENSEMBLE", "FORCE_EVAL/SUBSYS/VELOCITY"])
+def test_md_is_never_turned_into_something_else_even_if_physics_may_change(key):
+    assert refused(CP2K.rules, [f"cp2k.inp/{key}"], Task.AIMD, allow_physics=True)

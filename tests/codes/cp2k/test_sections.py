@@ -71,3 +71,12 @@ def test_setting_a_keyword_replaces_its_aliases_which_cp2k_refuses_beside_it():
     mixing = Section("MIXING", keywords=[("nbuffer", "8"), ("ALPHA", "0.4")])
     mixing.set("NBROYDEN", "16", aliases=("NBUFFER",))
     assert mixing.keywords == [("ALPHA", "0.4"), ("NBROYDEN", "16")]
+
+
+def test_state_of_random_numbers_keeps_its_columns():
+    """As CP2K writes it into a restart file: fixed columns, and a hash that begins no comment."""
+    record = "Wiener process for Thermostat # 1        1 F T F  -5.3256676660540425E-01        1872331280.0"
+    tree = parse(f"&CSVR\n  TIMECON 48.4\n  &RNG_INIT\n{record}\n  &END RNG_INIT\n&END CSVR\n")
+    assert f"    {record}\n" in str(tree)
+    assert parse(str(tree)) == tree
+    assert tree.need("CSVR").get("TIMECON") == "48.4"

@@ -265,3 +265,18 @@ def test_energies_without_smearing_on_request(label, tmp_path):
 def test_nothing_is_left_running(label, tmp_path, processes_in):
     label("hang_hard", max_silence=2.0)
     assert processes_in(tmp_path / "hang_hard") == []
+
+
+def test_a_label_that_was_given_up_is_not_believed_when_it_is_asked_for_again(label):
+    """VASP reported an error and wrote complete outputs all the same."""
+    for _ in range(2):
+        with pytest.raises(CalculationError, match="RHOSYG"):
+            label("rhosyg", times=99, go_on=True)
+
+
+def test_outputs_that_no_handler_has_judged_are_judged_when_they_are_read(label, tmp_path):
+    first = label()
+    (tmp_path / "undisturbed" / "vasp.out").write_text(" RHOSYG internal error: stars are not distinct\n")
+    again = label()
+    assert_same(again, first)
+    assert "RHOSYG" not in (tmp_path / "undisturbed" / "vasp.out").read_text()

@@ -275,3 +275,11 @@ def test_there_is_nothing_to_go_on_from_without_a_step(stopped, atoms):
     (folder / "OUTCAR").unlink()
     with pytest.raises(CalculationError, match="no step to go on from"):
         resume(atoms, folder, dft, Task.AIMD, 5)
+
+
+def test_dynamics_that_was_given_up_is_not_complete_when_it_is_asked_for_again(steps):
+    """VASP reported an error and made all its steps all the same."""
+    fault = {"fault": "rhosyg", "step": 12, "go_on": True}
+    for _ in range(2):
+        with pytest.raises(CalculationError):
+            steps(fault)

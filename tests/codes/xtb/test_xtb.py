@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tblite.ase import TBLite
 
-from alpw.codes.protocol import settings_hash
+from alpw.codes.geometry import check_same_structure
+from alpw.codes.protocol import Task, settings_hash
 from alpw.codes.registry import code_of
 from alpw.codes.run import run_label
 from alpw.codes.xtb.inputs import structure_document
 from alpw.codes.xtb.jobs import DEFAULT_COMMAND
 from alpw.codes.xtb.run import single_point
+from alpw.config import Dft
 from alpw.errors import CalculationError, FailureKind, InputError
 
 XTB = code_of("xtb")
@@ -250,3 +254,18 @@ def test_an_earlier_run_of_something_else_or_incomplete_is_not_taken(silicon, tm
     written = result.stat().st_mtime_ns
     run_label(XTB, silicon, tmp_path, dft)
     assert result.stat().st_mtime_ns > written
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 10_000), task=st.sampled_from(list(Task)))
+def test_structure_computed_is_the_structure_selected_in_every_task(seed, task, tmp_path):
+    """Random cells of either hand and any orientation, elements in any order, atoms outside of the cell."""
+    rng = np.random.default_rng(seed)
+    cell = rng.normal(scale=2, size=(3, 3)) + 8 * np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    symbols = rng.choice(["H", "O", "Si", "Cu"], size=rng.integers(16, 20))
+    atoms = Atoms(symbols, rng.normal(scale=8, size=(len(symbols), 3)), cell=cell, pbc=True)
+    XTB.write_inputs(atoms, tmp_path, Dft.model_validate({"dft_style": "xtb"}), task)
+    found = json.loads((tmp_path / "xtb.json").read_text())["structure"]
+    computed = Atoms(found["numbers"], found["positions"], cell=found["cell"], pbc=found["pbc"])
+    check_same_structure(atoms, computed, tmp_path)
+    assert computed.symbols.get_chemical_formula("reduce") == atoms.symbols.get_chemical_formula("reduce")

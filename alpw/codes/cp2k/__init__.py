@@ -1,1 +1,1 @@
-"""CP2K: real DFT (and its own xTB) for single points, driven by the user's control file."""
+"""CP2K: real DFT (and its own xTB) for labels, relaxations and AIMD, driven by the user's control file."""

@@ -1,1 +1,1 @@
-"""GFN-xTB through tblite: the label engine that pip alone installs, for demos and pre-sampling."""
+"""GFN-xTB through tblite: the code that pip alone installs, for demos and pre-sampling."""

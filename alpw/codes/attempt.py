@@ -78,10 +78,11 @@ def check_request(code: Code, atoms: Atoms, dft: Dft, task: Task, folder: Path) 
         raise CalculationError(str(error), FailureKind.GEOMETRY, folder, code.name) from error
 
 
-def request_hash(atoms: Atoms, dft: Dft, command: str | None, task: Task) -> str:
+def request_hash(code: Code, atoms: Atoms, dft: Dft, command: str | None, task: Task) -> str:
     """Hash of what was asked for: structure, ``dft`` section, content of its files, command, task."""
     digest = hashlib.sha256(f"{task.value}{dft.model_dump_json()}{command}".encode())
-    for file in dft.control_files:
+    further = code.further_files(dft, sorted(set(atoms.get_chemical_symbols())))
+    for file in (*dft.control_files, *further):
         digest.update(file.read_bytes() if file.is_file() else str(file).encode())
     for array in (atoms.numbers, atoms.pbc, atoms.positions, np.asarray(atoms.cell)):
         digest.update(np.ascontiguousarray(array).tobytes())

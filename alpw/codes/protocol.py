@@ -70,6 +70,10 @@ class Code(Protocol):
         """Raise `InputError` if the program cannot be called so with this control file."""
         ...
 
+    def further_files(self, dft: Dft, elements: Iterable[str]) -> list[Path]:
+        """Files that decide a result although the block ``dft`` does not name them."""
+        ...
+
     def check_structure(self, atoms: Atoms, dft: Dft, task: Task = Task.LABEL) -> None:
         """Raise `InputError` if this structure is outside what the code can do."""
         ...

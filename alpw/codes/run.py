@@ -85,7 +85,7 @@ def run_label(
     started = time.monotonic()
     check_request(code, atoms, dft, Task.LABEL, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    request = request_hash(atoms, dft, command, Task.LABEL)
+    request = request_hash(code, atoms, dft, command, Task.LABEL)
     if was_asked(folder, request) and (finished := _finished_label(code, atoms, folder, dft)):
         return finished
     changes = _prepare(code, atoms, folder, dft, Task.LABEL, request, reuse)
@@ -136,7 +136,7 @@ def run_steps(
     folder = Path(directory).resolve()
     check_request(code, atoms, dft, task, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    request = request_hash(atoms, dft, command, task)
+    request = request_hash(code, atoms, dft, command, task)
     deadline = Deadline(timeout)
     segments = Segments(code, task, atoms, folder, dft)
     if was_asked(folder, request):

@@ -89,6 +89,9 @@ class Toy:
     def check_command(self, dft, command):
         pass
 
+    def further_files(self, dft, elements):
+        return []
+
     def check_structure(self, atoms, dft, task=Task.LABEL):
         pass
 

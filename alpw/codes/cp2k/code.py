@@ -70,6 +70,10 @@ class Cp2k:
     def check_command(self, dft: Dft, command: str) -> None:
         """Any call will do."""
 
+    def further_files(self, dft: Dft, elements: Iterable[str]) -> list[Path]:
+        """None: the block names them all, and what the program brings along belongs to its version."""
+        return []
+
     def check_structure(self, atoms: Atoms, dft: Dft, task: Task = Task.LABEL) -> None:
         inputs.check_structure(atoms, dft)
 

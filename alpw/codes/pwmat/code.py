@@ -59,6 +59,10 @@ class Pwmat:
         """Raise `InputError` if the command starts another number of ranks than the node grid needs."""
         inputs.check_command(dft, command)
 
+    def further_files(self, dft: Dft, elements: Iterable[str]) -> list[Path]:
+        """What the control file switches on and PWmat finds by name."""
+        return list(inputs.companions(inputs.load(dft)).values())
+
     def check_structure(self, atoms: Atoms, dft: Dft, task: Task = Task.LABEL) -> None:
         inputs.check_structure(atoms, dft, task)
 

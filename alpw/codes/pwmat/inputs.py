@@ -283,7 +283,7 @@ def _apply_task(etot: Etot, dft: Dft, task: Task) -> list[str]:
         md_detail(etot)
     for key in ("OUT.FORCE", "OUT.MLMD") if task is Task.LABEL else ():
         changes += _switch_on(etot, key)
-    if dft.stress and (task is Task.LABEL or (task is Task.AIMD and "OUT.STRESS" not in etot)):
+    if dft.stress and (task is Task.LABEL or "OUT.STRESS" not in etot):
         changes += _switch_on(etot, "OUT.STRESS")
     for key in LARGE_OUTPUTS:
         if key not in etot:

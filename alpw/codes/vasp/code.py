@@ -11,7 +11,7 @@ from custodian.custodian import ErrorHandler, Validator
 
 from alpw.codes.corrections import Rules
 from alpw.codes.protocol import Task
-from alpw.codes.vasp import corrections, handlers, inputs, jobs, outputs, theory, validators
+from alpw.codes.vasp import corrections, handlers, inputs, jobs, outputs, potcar, theory, validators
 from alpw.errors import FailureKind
 from alpw.structures.frame import Label
 from alpw.structures.frames import LabelledFrames
@@ -59,6 +59,14 @@ class Vasp:
 
     def check_command(self, dft: Dft, command: str) -> None:
         """Any call will do."""
+
+    def further_files(self, dft: Dft, elements: Iterable[str]) -> list[Path]:
+        """The POTCARs that come from pymatgen's folder."""
+        return (
+            []
+            if dft.pseudo
+            else [found.file for found in potcar.choose(dft, dft.elements or elements).values()]
+        )
 
     def check_structure(self, atoms: Atoms, dft: Dft, task: Task = Task.LABEL) -> None:
         inputs.check_structure(atoms, dft, task)

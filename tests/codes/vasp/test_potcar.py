@@ -5,9 +5,13 @@ import hashlib
 import warnings
 
 import pytest
+from ase.build import bulk
 from pymatgen.io.vasp import Potcar, PotcarSingle
 
+from alpw.codes.attempt import request_hash
+from alpw.codes.protocol import Task
 from alpw.codes.vasp import potcar
+from alpw.codes.vasp.code import Vasp
 from alpw.errors import InputError
 
 
@@ -134,6 +138,9 @@ def test_without_files_the_folder_of_pymatgen_is_searched(tmp_path, dataset, mak
     monkeypatch.setenv("PMG_DEFAULT_FUNCTIONAL", "PBE_54")
     dft = make_dft(dft_style="vasp")
     assert potcar.choose(dft, ["Si"])["Si"].enmax == 245.345
+    asked = request_hash(Vasp(), bulk("Si"), dft, None, Task.LABEL)
+    file.write_text(dataset("Si", 300.0))
+    assert request_hash(Vasp(), bulk("Si"), dft, None, Task.LABEL) != asked, "an older label is not read"
     with pytest.raises(InputError, match=r"no dataset for Cs.*POTCAR\.Cs"):
         potcar.choose(dft, ["Cs"])
     monkeypatch.setenv("PMG_DEFAULT_FUNCTIONAL", "PBX")

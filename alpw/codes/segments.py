@@ -67,7 +67,7 @@ class Segments:
     @property
     def done(self) -> int:
         """Finished steps of all attempts."""
-        return sum(len(part) for part in self._parts())
+        return sum(map(LabelledFrames.count, self._files()))
 
     @property
     def seconds(self) -> float:
@@ -117,14 +117,14 @@ class Segments:
 
     def frames(self) -> LabelledFrames:
         """All finished steps, in order."""
-        return LabelledFrames.join(self._parts())
+        return LabelledFrames.join([LabelledFrames.load(path) for path in self._files()])
 
     def hashes(self) -> list[str]:
         """Level of theory of each step."""
         found = []
         for path in self._files():
             settings = json.loads(path.with_suffix(".json").read_text())
-            found += [settings_hash(settings)] * len(LabelledFrames.load(path))
+            found += [settings_hash(settings)] * LabelledFrames.count(path)
         return found
 
     def settings(self) -> dict[str, Any]:
@@ -141,9 +141,6 @@ class Segments:
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("steps.*.npz"))
-
-    def _parts(self) -> list[LabelledFrames]:
-        return [LabelledFrames.load(path) for path in self._files()]
 
     def _marker(self) -> dict[str, Any]:
         try:

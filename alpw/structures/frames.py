@@ -176,6 +176,12 @@ class LabelledFrames:
         x, y, z = (bool(axis) for axis in arrays.pop("pbc"))
         return cls(**{"virials": None, **arrays}, pbc=(x, y, z), extras=extras)
 
+    @staticmethod
+    def count(path: str | Path) -> int:
+        """Number of frames in a file of :meth:`save`, without reading their arrays."""
+        with np.load(path, allow_pickle=False) as stored:
+            return len(stored["energies"])
+
 
 _PER_FRAME = ("cells", "positions", "energies", "forces", "converged")
 

@@ -1,7 +1,6 @@
 """The INCAR stays the authority; what is changed in it is told, and every list follows the structure."""
 
 import json
-import warnings
 
 import numpy as np
 import pytest
@@ -15,19 +14,7 @@ from alpw.codes.protocol import Task
 from alpw.codes.vasp import inputs
 from alpw.codes.vasp.incar import Incar
 from alpw.errors import InputError
-
-
-def run(tmp_path, atoms, dft, task=Task.LABEL, **settings):
-    folder = tmp_path / "run"
-    folder.mkdir(exist_ok=True)
-    changes = inputs.write_inputs(atoms, folder, dft, task, **settings)
-    return folder, Incar.read(folder / "INCAR"), changes
-
-
-def quietly(read, path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return read(str(path))
+from tests.codes.vasp.written import quietly, run
 
 
 @pytest.fixture

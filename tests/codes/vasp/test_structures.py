@@ -1,7 +1,6 @@
 """The structure that VASP is given is the structure that was asked for, whatever lay in the folder before."""
 
 import json
-import warnings
 
 import numpy as np
 import pytest
@@ -14,24 +13,11 @@ from pymatgen.io.vasp import Poscar, Potcar
 
 from alpw.codes.protocol import Task
 from alpw.codes.vasp import inputs
-from alpw.codes.vasp.incar import Incar
 from alpw.errors import InputError
 from alpw.formats.poscar import read_poscar
+from tests.codes.vasp.written import quietly, run
 
 SYMBOLS = ("H", "C", "O", "Si", "Fe")
-
-
-def run(tmp_path, atoms, dft, task=Task.LABEL, **settings):
-    folder = tmp_path / "run"
-    folder.mkdir(exist_ok=True)
-    changes = inputs.write_inputs(atoms, folder, dft, task, **settings)
-    return folder, Incar.read(folder / "INCAR"), changes
-
-
-def quietly(read, path):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return read(str(path))
 
 
 @st.composite

@@ -14,6 +14,7 @@ from alpw import __version__
 from alpw.cli import db
 from alpw.cli.common import NoteHandler
 from alpw.cli.doctor import doctor
+from alpw.cli.init_bulk import init_bulk
 from alpw.cli.run import run
 from alpw.cli.status import campaigns, status
 from alpw.cli.template import template
@@ -67,6 +68,7 @@ app = typer.Typer(
     help="Active learning of Deep Potential force fields on FireWorks and MongoDB.\n\n"
     "Example: `alpw db start && alpw run param.json resource.json`",
 )
+app.command("init_bulk")(init_bulk)
 app.command()(run)
 app.command()(status)
 app.command()(campaigns)

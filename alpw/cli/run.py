@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.live import Live
 
 from alpw.cli.common import (
     EXIT_FAILED,
@@ -25,9 +22,9 @@ from alpw.cli.common import (
     note,
     print_json,
 )
+from alpw.cli.watch import View, watch
 from alpw.cluster import recovery
-from alpw.cluster.queue import queue_blocks
-from alpw.cluster.supervisor import Supervisor, default_workers
+from alpw.cluster.supervisor import default_workers
 from alpw.config.load import load_inputs
 from alpw.config.param import Param
 from alpw.config.resource import Resource
@@ -42,8 +39,12 @@ from alpw.report.table import history_table, progress, progress_line
 from alpw.workflows.check import check_inputs
 from alpw.workflows.launch import start_campaign, update_inputs
 
-#: Seconds between two lines of progress where the output is no terminal.
-QUIET_SECONDS = 10.0
+VIEW = View(
+    summarise,
+    progress,
+    progress_line,
+    activity=lambda summary: (f"{summary.state} {summary.stage}", summary.labels),
+)
 
 
 def run(
@@ -92,9 +93,11 @@ def run(
                 soft_wrap=True,
             )
             return
-        summary = _watch(
+        summary = watch(
+            VIEW,
             launchpad_file,
-            param,
+            param.campaign,
+            param.work_dir,
             resource,
             workers or default_workers(param.train.threads, resource),
             as_json,
@@ -130,52 +133,6 @@ def _announce(summary: CampaignSummary, created: bool, param: Param) -> None:
         complaints.print(f"campaign {summary.campaign} has ended already", soft_wrap=True)
     else:
         complaints.print(f"campaign {summary.campaign}: resumed", soft_wrap=True)
-
-
-def _watch(
-    launchpad_file: Path, param: Param, resource: Resource, workers: int, quiet: bool
-) -> CampaignSummary:
-    supervisor = Supervisor(
-        launchpad_file=launchpad_file,
-        campaign=param.campaign,
-        directory=param.work_dir,
-        resource=resource,
-        workers=workers,
-        on_update=lambda summary: None,
-        on_trouble=lambda line: complaints.print(line, soft_wrap=True),
-    )
-    try:
-        if console.is_terminal and not quiet:
-            with Live(console=console, refresh_per_second=2, transient=True) as live:
-                supervisor.on_update = lambda summary: live.update(progress(summary))
-                return supervisor.watch()
-        supervisor.on_update = _print_changes()
-        return supervisor.watch()
-    except KeyboardInterrupt:
-        queued = queue_blocks(resource)
-        goes_on = "goes on with the jobs that are submitted, new ones wait" if queued else "goes on"
-        complaints.print(
-            f"\nNo longer watching. Campaign {param.campaign} {goes_on}; "
-            f"`alpw status {param.campaign}` shows it, the same command watches it again.",
-            soft_wrap=True,
-        )
-        raise typer.Exit(0) from None
-
-
-def _print_changes() -> Callable[[CampaignSummary], None]:
-    """A callback for logs and pipes: a line for each new stage, and for progress every ten seconds."""
-    last: tuple[str, dict[str, int]] = ("", {})
-    printed = 0.0
-
-    def show(summary: CampaignSummary) -> None:
-        nonlocal last, printed
-        now = (f"{summary.state} {summary.stage}", summary.labels)
-        due = time.monotonic() - printed > QUIET_SECONDS
-        if now[0] != last[0] or (now != last and due):
-            last, printed = now, time.monotonic()
-            complaints.print(progress_line(summary), soft_wrap=True)
-
-    return show
 
 
 def _next_commands(summary: CampaignSummary, launchpad_file: Path) -> list[str]:

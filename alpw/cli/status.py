@@ -12,11 +12,13 @@ from alpw.cli.common import AsJson, LaunchpadFile, console, errors_as_exit_statu
 from alpw.cluster.recovery import failure_reasons
 from alpw.database import calculations, configurations
 from alpw.database.access import launchpad_file
-from alpw.database.campaigns import all_campaigns
+from alpw.database.campaigns import INIT_BULK, all_campaigns, get, kind
+from alpw.database.init_summary import InitSummary, summarise_init
 from alpw.database.launchpad import open_launchpad
-from alpw.database.summary import summarise
+from alpw.database.summary import CampaignSummary, summarise
 from alpw.errors import DatabaseError
 from alpw.report.diagnosis import diagnosis_lines
+from alpw.report.init_table import init_progress
 from alpw.report.table import progress
 
 
@@ -36,14 +38,15 @@ def status(
             if not known:
                 raise DatabaseError("there is no campaign yet; `alpw run PARAM RESOURCE` starts one")
             campaign = known[0]["_id"]
-        summary = summarise(fireworks.db, campaign)
+        is_init = kind(get(fireworks.db, campaign)) == INIT_BULK
+        summary = (summarise_init if is_init else summarise)(fireworks.db, campaign)
         reasons = failure_reasons(fireworks, campaign)
         errors = configurations.diagnoses(fireworks.db, campaign)
         errors += calculations.diagnoses(fireworks.db, campaign)
         if as_json:
             print_json({**summary.to_dict(), "fizzled": reasons, "quarantined": errors})
             return
-        console.print(progress(summary))
+        console.print(init_progress(summary) if isinstance(summary, InitSummary) else progress(summary))
         console.print(f"folder {summary.work_dir}", soft_wrap=True)
         if summary.reason:
             console.print(f"{summary.state}: {summary.reason}", soft_wrap=True)
@@ -60,7 +63,10 @@ def campaigns(launchpad: LaunchpadFile = None, as_json: AsJson = False) -> None:
     """
     with errors_as_exit_status():
         fireworks = open_launchpad(launchpad_file(launchpad))
-        summaries = [summarise(fireworks.db, document["_id"]) for document in all_campaigns(fireworks.db)]
+        summaries: list[CampaignSummary | InitSummary] = [
+            (summarise_init if kind(document) == INIT_BULK else summarise)(fireworks.db, document["_id"])
+            for document in all_campaigns(fireworks.db)
+        ]
         if as_json:
             print_json([summary.to_dict() for summary in summaries])
             return
@@ -68,15 +74,19 @@ def campaigns(launchpad: LaunchpadFile = None, as_json: AsJson = False) -> None:
         for name in ("campaign", "state", "stage", "iterations", "labels", "force RMSE\neV/Å"):
             table.add_column(name, overflow="fold")
         for summary in summaries:
-            measured = [iteration.force_rmse_heldout for iteration in summary.iterations]
-            measured += [summary.final["force_rmse_heldout"]] if summary.final else []
-            errors = [error for error in measured if error is not None]
-            table.add_row(
-                summary.campaign,
-                summary.state,
-                summary.stage,
-                str(len(summary.iterations)),
-                str(summary.labels.get("labelled", 0)),
-                f"{errors[-1]:.3f}" if errors else "-",
-            )
+            cells = _init_cells(summary) if isinstance(summary, InitSummary) else _cells(summary)
+            table.add_row(summary.campaign, summary.state, *cells)
         console.print(table)
+
+
+def _cells(summary: CampaignSummary) -> list[str]:
+    measured = [iteration.force_rmse_heldout for iteration in summary.iterations]
+    measured += [summary.final["force_rmse_heldout"]] if summary.final else []
+    errors = [error for error in measured if error is not None]
+    labels = str(summary.labels.get("labelled", 0))
+    return [summary.stage, str(len(summary.iterations)), labels, f"{errors[-1]:.3f}" if errors else "-"]
+
+
+def _init_cells(summary: InitSummary) -> list[str]:
+    labels = sum(structure.labels.get("labelled", 0) for structure in summary.structures)
+    return [f"init_bulk of {len(summary.structures)} structures", "-", str(labels), "-"]

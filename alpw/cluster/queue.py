@@ -16,7 +16,7 @@ from alpw.cluster import recovery, slurm
 from alpw.cluster.qadapter import qadapter
 from alpw.config.resource import Resource, ResourceBlock
 from alpw.errors import AlpwError
-from alpw.workflows.active_learning import CATEGORIES, DFT, EXPLORE, TRAIN
+from alpw.workflows.firework import CATEGORIES, DFT, EXPLORE, SCF, TRAIN
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class JobRefused(AlpwError):
 
 def queue_blocks(resource: Resource) -> dict[str, ResourceBlock]:
     """The blocks of resource.json that name a queue, by category."""
-    blocks = {TRAIN: resource.train, EXPLORE: resource.explore, DFT: resource.dft}
+    blocks = {TRAIN: resource.train, EXPLORE: resource.explore, DFT: resource.dft, SCF: resource.labels}
     return {category: block for category, block in blocks.items() if block.queue_name}
 
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from fireworks import LaunchPad
 from fireworks.fw_config import RUN_EXPIRATION_SECS
 
-from alpw.database import campaigns, configurations, iterations, trajectories
+from alpw.database import campaigns, claims, configurations, iterations, preparations, trajectories
 from alpw.database.campaigns import now
 from alpw.database.owner import is_dead
 from alpw.workflows.launch import continue_campaign
+from alpw.workflows.launch_init import continue_init
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,12 @@ PATIENCE = 30.0
 PATIENCE_ALONE = 5.0
 
 _OURS = "^alpw:"
+
+CONTINUE: dict[str, Callable[[LaunchPad, str], None]] = {
+    campaigns.ACTIVE_LEARNING: continue_campaign,
+    campaigns.INIT_BULK: continue_init,
+}
+"""kind of campaign -> sees that its workflows are in the LaunchPad"""
 
 
 def active(launchpad: LaunchPad, campaign: str, categories: Sequence[str] = ()) -> int:
@@ -69,8 +76,9 @@ def recover(launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float],
             lost=_rerun_lost(launchpad, campaign) + _rerun_half_reserved(launchpad, campaign, patience),
             fizzled=_rerun_fizzled(launchpad, campaign),
         )
-        _release_claims(launchpad, campaign)
-        continue_campaign(launchpad, campaign)
+        for collection in (iterations.COLLECTION, preparations.COLLECTION):
+            claims.release_dead(launchpad.db[collection], campaign)
+        CONTINUE[campaigns.kind(campaigns.get(launchpad.db, campaign))](launchpad, campaign)
     for what, count in repaired.items():
         if count:
             logger.info("campaign %s: repaired %d %s", campaign, count, what)
@@ -195,14 +203,6 @@ def retry(launchpad: LaunchPad, campaign: str) -> None:
         concerned = labels & set(task.get("configurations", ())) or runs & set(task.get("trajectories", ()))
         if firework["state"] == "FIZZLED" or concerned:
             launchpad.rerun_fw(firework["fw_id"])
-
-
-def _release_claims(launchpad: LaunchPad, campaign: str) -> None:
-    """Free the right to add a workflow from an owner that died before using it."""
-    for iteration in iterations.of_campaign(launchpad.db, campaign):
-        owner = (iteration.get("workflow") or {}).get("adding")
-        if owner and is_dead(owner):
-            iterations.release_workflow(launchpad.db, campaign, iteration["index"], owner)
 
 
 def failure_reasons(launchpad: LaunchPad, campaign: str) -> dict[str, str]:

@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from fireworks import LaunchPad
+from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from alpw.cluster import queue, recovery, worker
 from alpw.config.resource import Resource
 from alpw.database.access import ensure_running
 from alpw.database.launchpad import open_launchpad
-from alpw.database.summary import CampaignSummary, summarise
 from alpw.errors import AlpwError, DatabaseError
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,24 @@ REFUSAL_PAUSE = 60.0
 DATABASE_PATIENCE = 300.0
 
 
+class Summary(Protocol):
+    """What the supervision needs to know of a campaign."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended."""
+        ...
+
+
+AnySummary = TypeVar("AnySummary", bound=Summary)
+
+
 class CampaignStuck(AlpwError):
     """Nothing of the campaign can run any more, and it has not ended; the message lists why."""
 
 
 @dataclass
-class Supervisor:
+class Supervisor(Generic[AnySummary]):
     """Supervision of one campaign.
 
     Attributes:
@@ -48,6 +60,7 @@ class Supervisor:
         directory: its folder.
         resource: decides between local workers and the queue.
         workers: most local workers at a time.
+        summarise: looks at the campaign.
         on_update: called with the summary about once a second.
         on_trouble: called with one line when the database is lost or found again, or SLURM takes no job.
     """
@@ -57,14 +70,15 @@ class Supervisor:
     directory: Path
     resource: Resource
     workers: int
-    on_update: Callable[[CampaignSummary], None]
+    summarise: Callable[[Database, str], AnySummary]
+    on_update: Callable[[AnySummary], None]
     on_trouble: Callable[[str], None]
     _locked_since: dict[Any, float] = field(default_factory=dict)
     _refused_since: float | None = None
     _next_submission: float = 0.0
     _next_queue_round: float = 0.0
 
-    def watch(self) -> CampaignSummary:
+    def watch(self) -> AnySummary:
         """Supervise until the campaign ends.
 
         Raises:
@@ -76,7 +90,7 @@ class Supervisor:
         next_round = 0.0
         while True:
             try:
-                summary = summarise(launchpad.db, self.campaign)
+                summary = self.summarise(launchpad.db, self.campaign)
                 self.on_update(summary)
                 if summary.finished:
                     return summary
@@ -134,7 +148,7 @@ class Supervisor:
                 self.on_trouble(f"{lost} jobs are gone from the queue; their Fireworks run again")
 
     def _check_stuck(self, launchpad: LaunchPad) -> None:
-        if summarise(launchpad.db, self.campaign).finished:
+        if self.summarise(launchpad.db, self.campaign).finished:
             return
         reasons = recovery.failure_reasons(launchpad, self.campaign)
         if reasons:
@@ -163,6 +177,6 @@ def default_workers(threads: int, resource: Resource) -> int:
         threads: of one training.
         resource: ``cpu_per_node`` of a block without queue is the number of cores that one task uses.
     """
-    blocks = (resource.train, resource.explore, resource.dft)
+    blocks = (resource.train, resource.explore, resource.dft, resource.labels)
     widest = max([threads, *(block.cpu_per_node for block in blocks if not block.queue_name)])
     return max(1, len(os.sched_getaffinity(0)) // widest)

@@ -10,13 +10,14 @@ from alpw.codes.protocol import Code
 from alpw.errors import InputError
 
 if TYPE_CHECKING:
+    from alpw.codes.ase.code import Ase
     from alpw.codes.cp2k.code import Cp2k
     from alpw.codes.pwmat.code import Pwmat
     from alpw.codes.vasp.code import Vasp
     from alpw.codes.xtb.code import Xtb
 
     # The type checker sees here that each of them gives what the protocol asks for.
-    _ALL: list[Code] = [Cp2k(), Pwmat(), Vasp(), Xtb()]
+    _ALL: list[Code] = [Ase(), Cp2k(), Pwmat(), Vasp(), Xtb()]
 
 # Imported when asked for: VASP brings pymatgen and custodian's handlers, for which nobody else should wait.
 CODES: dict[str, tuple[str, str]] = {
@@ -24,6 +25,7 @@ CODES: dict[str, tuple[str, str]] = {
     "cp2k": ("alpw.codes.cp2k.code", "Cp2k"),
     "vasp": ("alpw.codes.vasp.code", "Vasp"),
     "pwmat": ("alpw.codes.pwmat.code", "Pwmat"),
+    "ase": ("alpw.codes.ase.code", "Ase"),
 }
 """``dft_style`` -> module and class"""
 

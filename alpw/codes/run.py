@@ -163,6 +163,23 @@ def run_steps(
     return _steps(code, segments, complete=True)
 
 
+def finished_steps(code: Code, task: Task, atoms: Atoms, directory: str | Path, dft: Dft) -> Steps | None:
+    """The steps that :func:`run_steps` has finished in a folder, whether it came to its end or failed.
+
+    Args:
+        code: from `alpw.codes.registry.code_of`.
+        task: `Task.RELAX` or `Task.AIMD`.
+        atoms: the structure that it began with.
+        directory: where it ran.
+        dft: settings.
+
+    Returns:
+        The steps; None if there are none.
+    """
+    segments = Segments(code, task, atoms, Path(directory).resolve(), dft)
+    return _steps(code, segments, complete=segments.complete) if segments.done else None
+
+
 def _check_progress(segments: Segments) -> None:
     """Raise `CalculationError` if a calculation would never end."""
     endless = segments.task is Task.RELAX and segments.number >= MAX_CONTINUATIONS

@@ -18,7 +18,9 @@ class ControlFile(Section):
 
     section: ClassVar[str] = "control"
 
-    input: InputFile = setting(meaning="control file: INCAR, etot.input, cp2k.inp")
+    input: InputFile | None = setting(
+        None, meaning="control file: INCAR, etot.input, cp2k.inp; xtb and ase do without"
+    )
     kspacing: float | None = setting(None, meaning="spacing of the k-point mesh", unit="1/Å", gt=0, le=10)
     flag_symm: int | None = setting(None, meaning="symmetry flag of PWmat", ge=0, le=3)
 

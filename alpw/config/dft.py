@@ -33,6 +33,7 @@ DFT_KEYS: dict[str, frozenset[str]] = {
     ),
     "vasp": frozenset({"input", "kspacing", "pseudo", "by_element", "energy", "reuse_wavefunctions"}),
     "pwmat": frozenset({"input", "kspacing", "flag_symm", "pseudo", "in_skf", "gaussian_param"}),
+    "ase": frozenset({"input", "calculator", "arguments", "model"}),
 }
 """Which keys of the block ``dft`` each code uses, beside those that concern every code."""
 
@@ -84,9 +85,9 @@ class Dft(Section):
 
     section: ClassVar[str] = "dft"
 
-    dft_style: Annotated[Literal["xtb", "cp2k", "vasp", "pwmat"], choices("xtb", "cp2k", "vasp", "pwmat")] = (
-        setting(meaning="the code that labels")
-    )
+    dft_style: Annotated[
+        Literal["xtb", "cp2k", "vasp", "pwmat", "ase"], choices("xtb", "cp2k", "vasp", "pwmat", "ase")
+    ] = setting(meaning="the code that labels")
     input: Annotated[InputFile | None, BeforeValidator(first_control)] = setting(
         None, meaning="control file of the code: INCAR, etot.input, cp2k.inp"
     )
@@ -112,6 +113,11 @@ class Dft(Section):
     method: Annotated[Literal["GFN1-xTB", "GFN2-xTB"], choices("GFN1-xTB", "GFN2-xTB")] = setting(
         "GFN1-xTB", meaning="tight-binding Hamiltonian of xtb"
     )
+    calculator: str | None = setting(
+        None, meaning="ASE calculator by import path, such as mace.calculators.mace_mp"
+    )
+    arguments: dict[str, Any] = setting({}, meaning="keyword arguments of the ASE calculator")
+    model: InputFile | None = setting(None, meaning="model of our own, in place of an ASE calculator")
     stress: bool = setting(True, meaning="a label of a periodic structure needs a stress")
     max_force: float = setting(
         100.0, meaning="a label with a larger force on an atom is quarantined", unit="eV/Å", gt=0
@@ -130,10 +136,17 @@ class Dft(Section):
         True, meaning="start a label from the wavefunction of the one before it, where the code can"
     )
     elements: SkipJsonSchema[list[str]] = Field([])
+    temperature: SkipJsonSchema[float | None] = Field(None)
+    """K, of AIMD from beginning to end; None leaves it to the control file"""
+    seed: SkipJsonSchema[int | None] = Field(None)
+    """of the first velocities and the thermostat of AIMD, for codes that can be told"""
+    motion: SkipJsonSchema[dict[str, Any] | None] = Field(None)
+    """what the control file of ``xtb`` and ``ase`` says, where it is not in a file"""
 
     def with_control(self, control: ControlFile) -> Dft:
         """The same code with another control file; what the file's entry leaves open stays as it is."""
-        changes = {key: getattr(control, key) for key in control.model_fields_set}
+        given = ControlFile.model_fields.keys() & control.model_fields_set
+        changes = {key: getattr(control, key) for key in given}
         return self.model_copy(update=changes)
 
     def remarks(self) -> Iterator[Problem]:
@@ -146,7 +159,7 @@ class Dft(Section):
         """Files whose content decides a label, as far as the block names them."""
         gaussian = self.gaussian_param or {}
         named = [self.input, self.basis_set_file, self.potential_file, *self.pseudo]
-        named += [gaussian.get("basis_set_file"), gaussian.get("potential_file")]
+        named += [gaussian.get("basis_set_file"), gaussian.get("potential_file"), self.model]
         if self.dft_style == "vasp" and self.input:
             named.append(self.input.parent / "KPOINTS")
         if self.in_skf:

@@ -80,6 +80,21 @@ class SysConfig(Section):
         return [read_structure(path, self.format) for path in self.files]
 
 
+def with_prefix(block: dict[str, Any]) -> dict[str, Any]:
+    """A block as it was read, its ``sys_config_prefix`` put in front of every ``config``."""
+    prefix, entries = block.get("sys_config_prefix"), block.get("sys_configs")
+    if not isinstance(prefix, str) or not isinstance(entries, list):
+        return block
+    entries = [{"config": entry} if isinstance(entry, str) else entry for entry in entries]
+    joined = [
+        {**entry, "config": str(Path(prefix) / entry["config"])}
+        if isinstance(entry, dict) and isinstance(entry.get("config"), str)
+        else entry
+        for entry in entries
+    ]
+    return {**block, "sys_configs": joined}
+
+
 class MdJob(Section):
     """One block of molecular dynamics: its structures times its temperatures (times its pressures)."""
 
@@ -138,15 +153,7 @@ class Explore(Section):
     @model_validator(mode="before")
     @classmethod
     def _prefix(cls, value: Any, info: ValidationInfo) -> Any:
-        prefix = value.get("sys_config_prefix") if isinstance(value, dict) and folder_of(info) else None
-        if not isinstance(prefix, str) or not isinstance(value.get("sys_configs"), list):
-            return value
-        entries = [{"config": e} if isinstance(e, str) else e for e in value["sys_configs"]]
-        joined = [
-            {**e, "config": str(Path(prefix) / e["config"])} if isinstance(e.get("config"), str) else e
-            for e in entries
-        ]
-        return {**value, "sys_configs": joined}
+        return with_prefix(value) if isinstance(value, dict) and folder_of(info) else value
 
     def problems(self) -> Iterator[Problem]:
         for k, blocks in enumerate(self.md_jobs):

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from alpw.config.init_bulk import InitBulk
 from alpw.config.json_file import InputErrors, read_json
 from alpw.config.keys import Translation, translate, unwrap
 from alpw.config.param import Param
-from alpw.config.resource import Resource
+from alpw.config.resource import InitResource, Resource
 from alpw.config.section import Loc, Problem, Section
 
 File = TypeVar("File", bound=Section)
+OtherFile = TypeVar("OtherFile", bound=Section)
 
 MESSAGES: dict[str, str] = {
     "missing": "required key is missing{unit}",
@@ -58,24 +61,61 @@ def load_resource(path: str | Path) -> Resource:
     return _load(Resource, Path(path).expanduser())
 
 
+def load_init(path: str | Path) -> InitBulk:
+    """Reads and checks init_param.json completely.
+
+    Raises:
+        InputError: anything that is wrong with it (an :class:`InputErrors` that has every error).
+    """
+    return _load(InitBulk, Path(path).expanduser())
+
+
+def load_init_inputs(param: str | Path, resource: str | Path) -> tuple[InitBulk, InitResource]:
+    """Both input files of init_bulk, checked completely before either is used.
+
+    Raises:
+        InputError: the errors of both files together.
+    """
+    return _both(load_init, param, load_init_resource, resource)
+
+
+def load_init_resource(path: str | Path) -> InitResource:
+    """Reads and checks resource.json as init_bulk uses it.
+
+    Raises:
+        InputError: anything that is wrong with it (an :class:`InputErrors` that has every error).
+    """
+    return _load(InitResource, Path(path).expanduser())
+
+
 def load_inputs(param: str | Path, resource: str | Path) -> tuple[Param, Resource]:
     """Both input files, checked completely before either is used.
 
     Raises:
         InputError: the errors of both files together.
     """
+    return _both(load_param, param, load_resource, resource)
+
+
+def _both(
+    read_first: Callable[[str | Path], File],
+    first_path: str | Path,
+    read_second: Callable[[str | Path], OtherFile],
+    second_path: str | Path,
+) -> tuple[File, OtherFile]:
+    """Two files, or the errors of both."""
     try:
-        read_param = load_param(param)
-    except InputErrors as first:
+        first = read_first(first_path)
+    except InputErrors as errors:
         try:
-            load_resource(resource)
-        except InputErrors as second:
-            raise InputErrors([*first.errors, *second.errors]) from second
+            read_second(second_path)
+        except InputErrors as more:
+            raise InputErrors([*errors.errors, *more.errors]) from more
         raise
-    return read_param, load_resource(resource)
+    return first, read_second(second_path)
 
 
-def inputs_hash(param: Param, resource: Resource | None = None) -> str:
+def inputs_hash(param: Param | InitBulk, resource: Resource | None = None) -> str:
     """SHA-256 (hexadecimal) of what the inputs say, to notice that they changed.
 
     Spelling, order, comments and written-out defaults of the files do not matter, nor whether a key of the
@@ -93,12 +133,10 @@ def inputs_hash(param: Param, resource: Resource | None = None) -> str:
         for name, model in (("param", param), ("resource", resource))
         if model is not None
     }
-    dft = param.dft
-    files = [path for entry in param.explore.sys_configs for path in entry.files]
-    files += param.train.init_models
-    files += dft.control_files
     said["files"] = {
-        str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in param.input_files
+        if path.is_file()
     }
     return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

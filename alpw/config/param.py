@@ -25,6 +25,7 @@ from alpw.config.section import (
 from alpw.config.train import Train
 
 DEFAULT_SEED = 2024
+CAMPAIGN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
 
 
 class Initial(Section):
@@ -109,7 +110,7 @@ class Param(Section):
 
     campaign: str = setting(
         meaning="name of the campaign; absent: the name of the folder that holds the file",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        pattern=CAMPAIGN_NAME,
     )
     seed: int = setting(DEFAULT_SEED, meaning="seed of every random draw", ge=0)
     work_dir: AnyPath = setting(meaning="folder of the calculations; absent: the folder of the file")
@@ -154,6 +155,16 @@ class Param(Section):
         # The model is frozen for everybody else.
         self.__dict__["dft"] = self.dft.model_copy(update={"elements": list(self.train.atom_type)})
         return self
+
+    @property
+    def input_files(self) -> list[Path]:
+        """Files whose content decides what comes out, without the data sets."""
+        files = [path for entry in self.explore.sys_configs for path in entry.files]
+        return [*files, *self.train.init_models, *self.dft.control_files]
+
+    def label_dft(self, index: int) -> Dft:
+        """Settings of the labels of iteration ``index``: those of every other one."""
+        return self.dft
 
     def problems(self) -> Iterator[Problem]:
         if not self.init_data and self.initial is None:

@@ -85,6 +85,11 @@ class Resource(Section):
     source: SkipJsonSchema[dict[str, Any]] = Field({})
     file: SkipJsonSchema[StoredPath] = Path()
 
+    @property
+    def labels(self) -> ResourceBlock:
+        """The block of single-point labels."""
+        return self.dft
+
     def remarks(self) -> Iterator[Problem]:
         if self.train.command is not None:
             yield Problem(("train", "command"), "has no effect: models are trained by ALPW itself")
@@ -98,3 +103,20 @@ class Resource(Section):
                 if getattr(block, key) != ResourceBlock.model_fields[key].get_default():
                     text = "has no effect without queue_name; prepare the shell that alpw run starts in"
                     yield Problem((name, key), text)
+
+
+class InitResource(Resource):
+    """resource.json as init_bulk uses it: nothing is trained, and ``explore`` serves force fields only."""
+
+    train: ResourceBlock = setting(ResourceBlock(), meaning="block: has no effect")
+    explore: ResourceBlock = setting(ResourceBlock(), meaning="block: one run of bigmodel")
+    scf: ResourceBlock | None = setting(None, meaning="block: one single-point label; absent: dft")
+
+    @property
+    def labels(self) -> ResourceBlock:
+        """The block of single-point labels."""
+        return self.scf or self.dft
+
+    def remarks(self) -> Iterator[Problem]:
+        # What is said about commands of train and explore is said of `run`.
+        return iter(())

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from alpw.config.init_bulk import InitBulk
 from alpw.config.param import Param
 from alpw.config.resource import Resource
 from alpw.config.section import Section
 from alpw.config.vocabulary import MOVED, SPELLINGS
 
-FILES: dict[str, type[Param] | type[Resource]] = {"param": Param, "resource": Resource}
+FILES: dict[str, type[Section]] = {"param": Param, "init_param": InitBulk, "resource": Resource}
 
 
 def json_schema(file: str = "param") -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of ``"param"`` or ``"resource"``.
+    """The JSON schema (draft 2020-12) of ``"param"``, ``"init_param"`` or ``"resource"``.
 
     A schema cannot say that keys are case-insensitive, nor see files; reading the file checks more.
     """
     schema = FILES[file].model_json_schema()
-    names = {model.section: model.__name__ for model in Section.__subclasses__()}
-    blocks = {section: schema.get("$defs", {}).get(name) for section, name in names.items()} | {"": schema}
+    defined = schema.get("$defs", {})
+    blocks = {m.section: defined[m.__name__] for m in _sections(Section) if m.__name__ in defined}
+    blocks[FILES[file].section] = schema
     for section, spellings in SPELLINGS.items():
         if block := blocks.get(section):
             for other, key in spellings.items():
                 block["properties"][other] = block["properties"][key]
             block["required"] = [key for key in block.get("required", []) if key not in spellings.values()]
     for section, moved in reversed(MOVED.items()):
-        for key, target in moved.items() if file == "param" else ():
-            below = blocks[f"{section}.{target}".strip(".")]["properties"]
-            blocks[section]["properties"][key] = below[key]
+        for key, target in moved.items() if section in blocks else ():
+            below = blocks[f"{section}.{target}".strip(".") if section != "init_bulk" else target]
+            blocks[section]["properties"][key] = below["properties"][key]
     if file == "param":
         # The file that train_input_file names may have the rest.
         del blocks["train"]["required"]
@@ -36,6 +39,13 @@ def json_schema(file: str = "param") -> dict[str, Any]:
         block["patternProperties"] = {"^_": {}}
         block["properties"] = {key: _scalar_or_list(value) for key, value in block["properties"].items()}
     return schema
+
+
+def _sections(model: type[Section]) -> Iterator[type[Section]]:
+    """A model of input files and all that are derived from it."""
+    for derived in model.__subclasses__():
+        yield derived
+        yield from _sections(derived)
 
 
 def _scalar_or_list(value: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,10 @@ SPELLINGS: dict[str, dict[str, str]] = {
         "lower_model_deiv_f": "lower_model_devi_f",
         "upper_model_deiv_f": "upper_model_devi_f",
     },
+    "dft": {
+        "basis_set_file_name": "basis_set_file",
+        "potential_file_name": "potential_file",
+    },
     "train": {"init_model_list": "init_models", "model_load_file": "init_models"},
     "train.descriptor": {
         "rmax": "rcut",
@@ -42,7 +46,30 @@ SPELLINGS: dict[str, dict[str, str]] = {
 HOISTED: dict[str, tuple[str, ...]] = {"train": ("model",)}
 """section -> blocks whose content belongs one level up: ``train.model.descriptor`` is ``train.descriptor``"""
 
+_DFT_KEYS = (
+    "dft_style",
+    "pseudo",
+    "by_element",
+    "energy",
+    "in_skf",
+    "basis_set_file",
+    "basis_set_file_name",
+    "potential_file",
+    "potential_file_name",
+    "gaussian_param",
+    "method",
+    "calculator",
+    "arguments",
+    "model",
+    "stress",
+    "max_force",
+    "max_silence",
+    "allow_physics",
+    "reuse_wavefunctions",
+)
+
 MOVED: dict[str, dict[str, str]] = {
+    "init_bulk": dict.fromkeys(_DFT_KEYS, "dft"),
     "": dict.fromkeys(("init_model_list", "use_pre_model"), "train"),
     "train": dict.fromkeys(("rmax", "rmin", "m2", "max_neigh_num", "type_embedding"), "descriptor"),
 }
@@ -61,7 +88,8 @@ ENSEMBLES: dict[str, str] = {
 }
 """name in the input -> how the pressure acts on the cell"""
 
-_INIT_BULK = "it belongs to init_bulk; describe the first data set in 'initial' instead"
+_INIT_BULK = "it belongs to init_param.json, which `al_pwmlff init_bulk` takes"
+_RUN = "it belongs to param.json, which `al_pwmlff run` takes"
 _KEPT = "everything that a campaign makes is kept in its database"
 _FEATURE_NETS = "only the NN, LINEAR and NEP models use it"
 _FILES = "models and data live in the database, not in files of that name"
@@ -87,6 +115,8 @@ NO_EFFECT: dict[str, dict[str, str]] = {
         "direct_script": "only 'direct' uses it",
     },
     "explore.md_jobs": {"mass": "atomic masses are the standard ones"},
+    "init_bulk": {"direct_input": "frames are chosen by ALPW itself; the script is not run"},
+    "init_bulk.sys_configs": {"direct_input_idx": "there is one way to choose"},
     "train": {
         "recover_train": "an interrupted training always goes on where it stopped",
         "data_shuffle": "training frames are always shuffled, by the seed",
@@ -155,12 +185,14 @@ NO_EFFECT: dict[str, dict[str, str]] = {
         "end_pre_fac_egroup": _NO_ATOMIC_ENERGY,
     },
     "resource": dict.fromkeys(
-        ("direct", "scf", "relax", "aimd", "kpu"), "`run` uses the blocks train, explore and dft"
+        ("direct", "scf", "relax", "aimd", "kpu"),
+        "`run` uses the blocks train, explore and dft; init_bulk dft, explore and scf",
     ),
     "resource.block": {"task_run_num": "the predecessor ignores it too"},
 }
 """section -> {key that is accepted: why it changes nothing}"""
 
+_USE_ASE = "use dft_style 'ase' with 'calculator', the import path of an ASE calculator, and its 'arguments'"
 _TRAIN_DATA = "give training sets in init_data and validation sets in valid_data"
 _NO_TEMPLATE = "use ensemble, temps, press, nsteps in explore.md_jobs"
 _DP = "the model is 'DP'"
@@ -191,12 +223,16 @@ NOT_AVAILABLE: dict[str, dict[str, Absent]] = {
             for key in ("dft_style", "pseudo", "in_skf", "basis_set_file", "potential_file", "gaussian_param")
         },
     },
+    "init_bulk": {
+        key: Absent(_RUN)
+        for key in ("train", "strategy", "explore", "init_data", "valid_data", "record_file")
+    },
     "strategy": {
         "direct": Absent("remove it: candidates are chosen by their deviation", (False,)),
     },
     "explore": {"lmps_prefix": Absent(_NO_TEMPLATE), "lmps_in": Absent(_NO_TEMPLATE)},
     "explore.md_jobs": {"lmps_in_idx": Absent(_NO_TEMPLATE)},
-    "dft": {"bigmodel_script": Absent("label with dft_style 'vasp', 'pwmat', 'cp2k' or 'xtb'")},
+    "dft": {"bigmodel_script": Absent(_USE_ASE)},
     "train": {
         "feature_type": Absent(f"remove it: {_DP}"),
         "nep_in_file": Absent(f"remove it: {_DP}"),
@@ -274,7 +310,7 @@ CHOICES_NOT_AVAILABLE: dict[str, dict[Any, str]] = {
         ("movement", "pwmat/movement", "vasp/outcar", "cp2k/md", "cp2k/scf", "deepmd/npy", "deepmd/raw"),
         _CONVERT,
     ),
-    "dft.dft_style": dict.fromkeys(("bigmodel", "skf"), _USE_CP2K),
+    "dft.dft_style": {"bigmodel": _USE_ASE, "skf": _USE_CP2K},
     "explore.md_jobs.merge_traj": {True: "remove it: all frames of a trajectory are kept together anyway"},
     "explore.md_jobs.boundary": {False: "remove it: all boundaries are periodic"},
 }

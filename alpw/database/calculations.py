@@ -18,7 +18,8 @@ from pymongo import ReturnDocument
 from pymongo.database import Database
 
 from alpw.database.campaigns import now
-from alpw.database.configurations import atoms_of, error_document, structure_document
+from alpw.database.configurations import error_document
+from alpw.database.documents import atoms_of, structure_document
 from alpw.database.upsert import insert_once
 from alpw.errors import CalculationError
 
@@ -130,6 +131,36 @@ def quarantine(db: Database, calculation: ObjectId, error: CalculationError) -> 
         {"_id": calculation},
         {"$set": {"state": State.QUARANTINED.value, "error": error_document(error)}, "$unset": {"claim": ""}},
     )
+
+
+def reopen(db: Database, campaign: str) -> int:
+    """Let a campaign's quarantined calculations wait again; returns how many.
+
+    What went wrong stays in ``errors``; finished steps are gone on from.
+    """
+    query = {"campaign": campaign, "state": State.QUARANTINED.value}
+    found = list(db[COLLECTION].find(query, {"error": 1}))
+    for document in found:
+        db[COLLECTION].update_one(
+            {"_id": document["_id"], "state": State.QUARANTINED.value},
+            {
+                "$set": {"state": State.WAITING.value},
+                "$push": {"errors": document["error"]},
+                "$unset": {"error": ""},
+            },
+        )
+    return len(found)
+
+
+def forget_unfinished(db: Database, campaign: str) -> None:
+    """Delete a campaign's calculations that are not done, so that other settings can be proposed."""
+    db[COLLECTION].delete_many({"campaign": campaign, "state": {"$ne": State.DONE.value}})
+
+
+def of_structure(db: Database, campaign: str, structure: str, task: str) -> list[dict[str, Any]]:
+    """The calculations of one task of a start structure of init_bulk, in the order of their keys."""
+    query = {"campaign": campaign, "source.structure": structure, "task": task}
+    return list(db[COLLECTION].find(query).sort("key", 1))
 
 
 def last_structure(document: dict[str, Any]) -> Atoms:

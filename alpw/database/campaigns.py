@@ -18,13 +18,24 @@ class CampaignState(str, Enum):
     """Where a campaign stands; all but RUNNING are final until the user asks for more."""
 
     RUNNING = "running"
+    COMPLETED = "completed"
     CONVERGED = "converged"
     EXHAUSTED = "exhausted"
     STALLED = "stalled"
 
 
 #: States of a campaign that has done what it was asked to do.
-ENDED_STATES = frozenset({CampaignState.CONVERGED.value, CampaignState.EXHAUSTED.value})
+ENDED_STATES = frozenset(
+    {CampaignState.COMPLETED.value, CampaignState.CONVERGED.value, CampaignState.EXHAUSTED.value}
+)
+
+#: What campaigns there are.
+ACTIVE_LEARNING, INIT_BULK = "active_learning", "init_bulk"
+
+
+def kind(campaign: dict[str, Any]) -> str:
+    """Whether a campaign's document is of active learning or of init_bulk."""
+    return str(campaign.get("kind", ACTIVE_LEARNING))
 
 
 def now() -> datetime:

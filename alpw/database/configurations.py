@@ -15,21 +15,22 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.database import Database
 
 from alpw import __version__
-from alpw.database.arrays import decode, encode
 from alpw.database.campaigns import now
+from alpw.database.documents import frame_of, label_document, structure_document
 from alpw.database.upsert import insert_once
 from alpw.errors import CalculationError, DatabaseError
 from alpw.structures.frame import Label, LabelledFrame
-from alpw.structures.hash import structure_hash
 
 COLLECTION = "configurations"
+
+INITIAL = -1
+"""``iteration`` of what was there before the first one"""
 
 
 class State(str, Enum):
@@ -50,53 +51,6 @@ class Role(str, Enum):
 
     TRAIN = "train"
     VALIDATION = "validation"
-
-
-def structure_document(atoms: Atoms) -> dict[str, Any]:
-    """Species, cell, positions and periodicity, with the scalars that people query by."""
-    return {
-        "structure": {
-            "numbers": encode(atoms.numbers.astype(np.int32)),
-            "cell": encode(np.asarray(atoms.cell, dtype=np.float64)),
-            "positions": encode(atoms.positions.astype(np.float64)),
-            "pbc": [bool(periodic) for periodic in atoms.pbc],
-        },
-        "formula": atoms.get_chemical_formula(),
-        "chemical_system": "-".join(sorted(set(atoms.get_chemical_symbols()))),
-        "n_atoms": len(atoms),
-        "structure_hash": structure_hash(atoms),
-    }
-
-
-def atoms_of(document: dict[str, Any]) -> Atoms:
-    """The structure of a configuration, in the order in which it was stored."""
-    structure = document["structure"]
-    return Atoms(
-        numbers=decode(structure["numbers"]),
-        cell=decode(structure["cell"]),
-        positions=decode(structure["positions"]),
-        pbc=structure["pbc"],
-    )
-
-
-def label_document(label: Label) -> dict[str, Any]:
-    """A label's arrays and scalars; a missing virial is an absent field."""
-    forces = np.asarray(label.forces, dtype=np.float64)
-    document = {
-        "energy": float(label.energy),
-        "energy_per_atom": float(label.energy) / len(forces),
-        "forces": encode(forces),
-        "max_force": float(np.linalg.norm(forces, axis=1).max()),
-    }
-    if label.virial is not None:
-        document["virial"] = encode(np.asarray(label.virial, dtype=np.float64))
-    return document
-
-
-def frame_of(document: dict[str, Any]) -> LabelledFrame:
-    """Structure and label of a labelled configuration."""
-    virial = decode(document["virial"]) if "virial" in document else None
-    return LabelledFrame(atoms_of(document), Label(document["energy"], decode(document["forces"]), virial))
 
 
 def propose(
@@ -253,10 +207,16 @@ def release(db: Database, campaign: str, iteration: int, max_attempts: int) -> l
         "attempts": {"$lt": max_attempts},
     }
     found = [document["_id"] for document in db[COLLECTION].find(query, {"_id": 1}).sort("_id", 1)]
-    db[COLLECTION].update_many(
-        {"_id": {"$in": found}}, {"$set": {"state": State.CANDIDATE.value}, "$unset": {"claim": ""}}
-    )
+    release_these(db, found)
     return found
+
+
+def release_these(db: Database, configurations: list[ObjectId]) -> None:
+    """Take configurations back from whoever has claimed them and not labelled them."""
+    db[COLLECTION].update_many(
+        {"_id": {"$in": configurations}, "state": {"$in": list(PENDING_STATES)}},
+        {"$set": {"state": State.CANDIDATE.value}, "$unset": {"claim": ""}},
+    )
 
 
 def reopen(db: Database, campaign: str, iteration: int) -> list[ObjectId]:
@@ -346,6 +306,19 @@ def known_hashes(db: Database, campaign: str, iteration: int | None = None) -> s
     """Structure hashes of everything that the campaign, or one iteration of it, has or waits for."""
     query = _of(campaign, iteration)
     return set(db[COLLECTION].distinct("structure_hash", query))
+
+
+def of_structure(db: Database, campaign: str, structure: str, **wanted: Any) -> list[dict[str, Any]]:
+    """What came of a start structure of init_bulk, in the order in which it came.
+
+    Args:
+        db: the campaign's database.
+        campaign: its name.
+        structure: name of the start structure.
+        wanted: values of further fields, such as ``state``.
+    """
+    query = {"campaign": campaign, "source.structure": structure, **wanted}
+    return list(db[COLLECTION].find(query).sort("_id", 1))
 
 
 def count_states(db: Database, campaign: str, iteration: int | None = None) -> dict[str, int]:

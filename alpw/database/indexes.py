@@ -5,7 +5,7 @@ from __future__ import annotations
 from pymongo import ASCENDING
 from pymongo.database import Database
 
-from alpw.database import calculations, configurations, iterations, models, trajectories
+from alpw.database import calculations, configurations, iterations, models, preparations, trajectories
 
 #: collection -> indexes as (keys, unique)
 INDEXES: dict[str, list[tuple[list[str], bool]]] = {
@@ -13,10 +13,17 @@ INDEXES: dict[str, list[tuple[list[str], bool]]] = {
         (["campaign", "key"], True),
         (["campaign", "iteration", "state"], False),
         (["campaign", "role", "state"], False),
+        (["campaign", "source.structure"], False),
         (["structure_hash"], False),
         (["chemical_system"], False),
     ],
-    calculations.COLLECTION: [(["campaign", "key"], True), (["campaign", "state"], False)],
+    calculations.COLLECTION: [
+        (["campaign", "key"], True),
+        (["campaign", "source.structure"], False),
+        (["campaign", "state"], False),
+        (["code", "task", "state"], False),
+    ],
+    preparations.COLLECTION: [(["campaign", "index"], True)],
     models.COLLECTION: [(["campaign", "iteration", "member"], True)],
     trajectories.COLLECTION: [(["campaign", "iteration", "key"], True)],
     iterations.COLLECTION: [(["campaign", "index"], True)],

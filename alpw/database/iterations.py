@@ -50,23 +50,3 @@ def of_campaign(db: Database, campaign: str) -> list[dict[str, Any]]:
 def latest(db: Database, campaign: str) -> dict[str, Any] | None:
     """The newest iteration of a campaign, or None before the first."""
     return db[COLLECTION].find_one({"campaign": campaign}, sort=[("index", -1)])
-
-
-def claim_workflow(db: Database, campaign: str, index: int, owner: str) -> bool:
-    """Become the one process that adds this iteration's workflow to the LaunchPad."""
-    document = db[COLLECTION].find_one_and_update(
-        {"campaign": campaign, "index": index, "workflow": None}, {"$set": {"workflow": {"adding": owner}}}
-    )
-    return document is not None
-
-
-def confirm_workflow(db: Database, campaign: str, index: int) -> None:
-    """Record that the workflow is in the LaunchPad."""
-    update(db, campaign, index, workflow={"added": now()})
-
-
-def release_workflow(db: Database, campaign: str, index: int, owner: str) -> None:
-    """Give up a claim whose owner died before it could confirm."""
-    db[COLLECTION].update_one(
-        {"campaign": campaign, "index": index, "workflow.adding": owner}, {"$set": {"workflow": None}}
-    )

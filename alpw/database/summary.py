@@ -83,7 +83,7 @@ def summarise(db: Database, name: str) -> CampaignSummary:
         campaign=name,
         state=campaign["state"],
         reason=campaign["verdict"],
-        seconds=_seconds(campaign["created"], campaign.get("finished")),
+        seconds=seconds_between(campaign["created"], campaign.get("finished")),
         work_dir=campaign["work_dir"],
         stage=_stage(documents),
         iterations=explored,
@@ -100,7 +100,8 @@ def summarise(db: Database, name: str) -> CampaignSummary:
     )
 
 
-def _seconds(started: datetime, finished: datetime | None) -> float:
+def seconds_between(started: datetime, finished: datetime | None) -> float:
+    """Seconds from one time to another, or to now."""
     return round(((finished or campaigns.now()) - started).total_seconds(), 1)
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from fireworks import FiretaskBase, FWAction, LaunchPad
+from fireworks import FiretaskBase, Firework, FWAction, LaunchPad
 from pymongo.database import Database
 from pymongo.errors import ConnectionFailure
 
-from alpw.config.param import Param
-from alpw.config.resource import Resource
-from alpw.database import campaigns, iterations
+from alpw.codes.protocol import Task
+from alpw.config import Dft, InitBulk, InitResource, Param, Resource, ResourceBlock
+from alpw.database import campaigns, iterations, preparations
+from alpw.workflows import active_learning, init_bulk
 from alpw.workflows.launch import inputs_of
+from alpw.workflows.launch_init import init_inputs_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +31,8 @@ DATABASE_PATIENCE = 600.0
 class CampaignTask(FiretaskBase):
     """A Firetask of a campaign. Subclasses give :meth:`work`, which may run twice without harm."""
 
-    def work(self, context: Context) -> FWAction:
-        """What the Firetask does."""
+    def work(self, context: Any) -> FWAction:
+        """What the Firetask does, in its :class:`Context`."""
         raise NotImplementedError
 
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
@@ -40,7 +43,7 @@ class CampaignTask(FiretaskBase):
         deadline = time.monotonic() + DATABASE_PATIENCE
         while True:
             try:
-                return self.work(Context.of(self, fw_spec))
+                return self.work(context_of(self, fw_spec))
             except ConnectionFailure as error:
                 if time.monotonic() > deadline:
                     raise
@@ -48,26 +51,32 @@ class CampaignTask(FiretaskBase):
                 time.sleep(2.0)
 
 
+def context_of(firetask: Any, fw_spec: dict[str, Any]) -> Context | StructureContext:
+    """The context of a running Firetask (its spec asks for ``_add_launchpad_and_fw_id``)."""
+    kind, index = (StructureContext, "structure") if "structure" in fw_spec else (Context, "iteration")
+    return kind(
+        firetask.launchpad,
+        firetask.fw_id,
+        fw_spec["campaign"],
+        fw_spec[index],
+        fw_spec.get("_fw_env") or {},
+    )
+
+
 @dataclass(frozen=True)
-class Context:
-    """A Firetask's campaign and iteration, read from the database when asked for."""
+class Surroundings(ABC):
+    """A Firetask's campaign and its part in it, read from the database when asked for.
+
+    Attributes:
+        index: of the iteration, or of the start structure.
+        environment: the worker's ``env``.
+    """
 
     launchpad: LaunchPad
     fw_id: int
     campaign: str
     index: int
     environment: dict[str, Any]
-
-    @classmethod
-    def of(cls, firetask: Any, fw_spec: dict[str, Any]) -> Context:
-        """The context of a running Firetask (its spec asks for ``_add_launchpad_and_fw_id``)."""
-        return cls(
-            firetask.launchpad,
-            firetask.fw_id,
-            fw_spec["campaign"],
-            fw_spec["iteration"],
-            fw_spec.get("_fw_env") or {},
-        )
 
     @property
     def db(self) -> Database:
@@ -79,6 +88,56 @@ class Context:
         """The campaign's document."""
         return campaigns.get(self.db, self.campaign)
 
+    @property
+    @abstractmethod
+    def inputs(self) -> Param | InitBulk:
+        """The user's parameters."""
+
+    @property
+    @abstractmethod
+    def resource(self) -> Resource:
+        """The campaign's resources as they are now: a command that is mended serves at once."""
+
+    @property
+    @abstractmethod
+    def place(self) -> Path:
+        """Where the files go."""
+
+    @abstractmethod
+    def record(self, **fields: Any) -> None:
+        """Set fields of the document about this part of the campaign."""
+
+    @abstractmethod
+    def firework(self, task: str, title: str, **parameters: Any) -> Firework:
+        """Another Firework of this part of the campaign."""
+
+    @cached_property
+    def label_dft(self) -> Dft:
+        """Settings of single-point labels."""
+        return self.inputs.label_dft(self.index)
+
+    def directory(self, *parts: str) -> Path:
+        """A folder below :attr:`place`; created when missing."""
+        path = self.place.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def block(self, task: Task, dft: Dft) -> ResourceBlock:
+        """The block of resource.json that a calculation runs by."""
+        return self.resource.dft
+
+    def command(self, task: Task, dft: Dft) -> str | None:
+        """A program's command: the worker's ``env`` decides, then resource.json."""
+        return self.environment.get(f"{dft.dft_style}_cmd") or self.block(task, dft).command
+
+
+class Context(Surroundings):
+    """An iteration of active learning, or the preparation before the first."""
+
+    @property
+    def inputs(self) -> Param:
+        return self.param
+
     @cached_property
     def param(self) -> Param:
         """The parameters with which the iteration began."""
@@ -86,7 +145,6 @@ class Context:
 
     @cached_property
     def resource(self) -> Resource:
-        """The campaign's resources as they are now: a command that is mended serves at once."""
         return inputs_of(self.document)[1]
 
     @cached_property
@@ -94,17 +152,56 @@ class Context:
         """The iteration's document."""
         return iterations.get(self.db, self.campaign, self.index)
 
-    def directory(self, *parts: str) -> Path:
-        """A folder of this iteration, named as the predecessor names it; created when missing."""
+    @property
+    def place(self) -> Path:
+        """The iteration's folder, named as the predecessor names it."""
         stage = "prepare" if self.index < 0 else f"iter.{self.index:04d}"
-        path = Path(self.document["work_dir"], stage, *parts)
-        path.mkdir(parents=True, exist_ok=True)
-        return path
-
-    def command(self, name: str, fallback: str | None) -> str | None:
-        """A program's command: the worker's ``env`` decides, then the campaign's resource file."""
-        return self.environment.get(f"{name}_cmd") or fallback
+        return Path(self.document["work_dir"], stage)
 
     def record(self, **fields: Any) -> None:
-        """Set fields of the iteration's document."""
         iterations.update(self.db, self.campaign, self.index, **fields)
+
+    def firework(self, task: str, title: str, **parameters: Any) -> Firework:
+        return active_learning.firework(task, title, self.campaign, self.index, **parameters)
+
+
+class StructureContext(Surroundings):
+    """A start structure of an init_bulk campaign."""
+
+    @cached_property
+    def inputs(self) -> InitBulk:
+        return init_inputs_of(self.document)[0]
+
+    @cached_property
+    def resource(self) -> InitResource:
+        return init_inputs_of(self.document)[1]
+
+    @cached_property
+    def name(self) -> str:
+        """What the structure is called, such as ``Si_config_0``."""
+        return str(self.document["starts"][self.index]["name"])
+
+    @property
+    def place(self) -> Path:
+        return Path(self.document["work_dir"], init_bulk.FOLDER, self.name)
+
+    def record(self, **fields: Any) -> None:
+        preparations.update(self.db, self.campaign, self.index, **fields)
+
+    def firework(self, task: str, title: str, **parameters: Any) -> Firework:
+        return init_bulk.firework(task, title, self.campaign, self.index, self.name, **parameters)
+
+    def block(self, task: Task, dft: Dft) -> ResourceBlock:
+        """The block ``explore`` runs force fields, ``scf`` labels, ``dft`` the rest."""
+        if init_bulk.is_bigmodel(task, dft):
+            return self.resource.explore
+        return self.resource.labels if task is Task.LABEL else self.resource.dft
+
+    def command(self, task: Task, dft: Dft) -> str | None:
+        """As in every context; but a block's command is that of its own code only."""
+        given = self.environment.get(f"{dft.dft_style}_cmd")
+        if given or init_bulk.is_bigmodel(task, dft):
+            return given
+        own = self.resource.scf is not None and task is Task.LABEL
+        same = dft.dft_style == self.inputs.dft.dft_style
+        return self.block(task, dft).command if own or same else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from pathlib import Path
 from typing import Any, ClassVar
 
 from bson import ObjectId
@@ -14,13 +15,12 @@ from alpw.codes.protocol import Steps, Task
 from alpw.codes.registry import code_of
 from alpw.codes.run import clean, run_steps
 from alpw.config.dft import Dft
-from alpw.database import calculations, campaigns, configurations
+from alpw.database import calculations
 from alpw.database.calculations import State
-from alpw.database.configurations import Role
+from alpw.database.documents import atoms_of
 from alpw.errors import CalculationError, FailureKind
-from alpw.firetasks.base import CampaignTask, Context
-from alpw.firetasks.label import RESERVE, level_refusal
-from alpw.workflows.active_learning import firework
+from alpw.firetasks.base import CampaignTask, Surroundings
+from alpw.firetasks.label import RESERVE
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class RunCalculations(CampaignTask):
 
     required_params: ClassVar = ["calculations"]
 
-    def work(self, context: Context) -> FWAction:
+    def work(self, context: Surroundings) -> FWAction:
         """Claim, run and store one calculation after the other."""
         outcomes: dict[str, str] = {}
         for identity in self["calculations"]:
@@ -49,15 +49,7 @@ class RunCalculations(CampaignTask):
                 else _calculate(context, ObjectId(identity), alone=not outcomes)
             )
         left = [identity for identity, outcome in outcomes.items() if outcome == State.UNFINISHED.value]
-        again = [
-            firework(
-                "RunCalculations",
-                f"go on with {len(left)}",
-                context.campaign,
-                context.index,
-                calculations=left,
-            )
-        ]
+        again = [context.firework("RunCalculations", f"go on with {len(left)}", calculations=left)]
         return FWAction(stored_data=dict(Counter(outcomes.values())), detours=again if left else None)
 
 
@@ -67,7 +59,7 @@ def _is_late() -> bool:
     return left is not None and left <= 2 * RESERVE
 
 
-def _calculate(context: Context, calculation: ObjectId, *, alone: bool) -> str:
+def _calculate(context: Surroundings, calculation: ObjectId, *, alone: bool) -> str:
     """Run one calculation and say what became of it.
 
     Args:
@@ -84,11 +76,10 @@ def _calculate(context: Context, calculation: ObjectId, *, alone: bool) -> str:
         steps = run_steps(
             code,
             task,
-            configurations.atoms_of(document),
-            # The folder depends on the calculation alone, so that whoever goes on finds what was done.
-            context.directory(task.value, str(calculation)),
+            atoms_of(document),
+            folder_of(context, document),
             dft,
-            context.command(dft.dft_style, context.resource.dft.command),
+            context.command(task, dft),
             timeout=None if left is None else max(0.0, left - RESERVE),
         )
     except CalculationError as error:
@@ -99,13 +90,23 @@ def _calculate(context: Context, calculation: ObjectId, *, alone: bool) -> str:
         calculations.quarantine(context.db, calculation, error)
         return State.QUARANTINED.value
     state = State.DONE if steps.complete else State.UNFINISHED
-    record = {**_record(dft, steps), "steps": len(steps.frames), "rejected": steps.rejected}
-    if state is State.DONE and task is Task.AIMD:
-        _store_frames(context, document, dft, steps)
+    block = context.block(task, dft)
+    record = {
+        **_record(dft, steps),
+        "steps": len(steps.frames),
+        "rejected": steps.rejected,
+        "cores": block.number_node * block.cpu_per_node,
+    }
     calculations.store(context.db, calculation, state, steps.structure, record)
-    if state is State.DONE and not context.param.reserve_work:
+    if state is State.DONE and not context.inputs.reserve_work:
         clean(code, steps.directory)
     return state.value
+
+
+def folder_of(context: Surroundings, calculation: dict[str, Any]) -> Path:
+    """Where a calculation runs: it depends on the calculation alone, so that whoever goes on finds it."""
+    named = calculation["source"].get("folder", [str(calculation["_id"])])
+    return context.directory(calculation["task"], *named)
 
 
 def _record(dft: Dft, steps: Steps) -> dict[str, Any]:
@@ -117,29 +118,3 @@ def _record(dft: Dft, steps: Steps) -> dict[str, Any]:
         "wall_time": steps.wall_time,
         "directory": str(steps.directory),
     }
-
-
-def _store_frames(context: Context, document: dict[str, Any], dft: Dft, steps: Steps) -> None:
-    """The credible frames of AIMD become configurations; each knows its run and its step."""
-    admitted = {
-        level: campaigns.admit_settings(context.db, context.campaign, level) for level in steps.hashes
-    }
-    for step, (frame, usable, level) in enumerate(
-        zip(steps.frames, steps.frames.converged, steps.hashes, strict=True)
-    ):
-        if not usable:
-            continue
-        source = {"calculation": document["_id"], "run": document["key"], "step": step}
-        extras = steps.frames.extras
-        source |= {name: float(extras[name][step]) for name in ("time", "temperature") if name in extras}
-        configurations.add_frame(
-            context.db,
-            context.campaign,
-            context.index,
-            f"{document['key']}#{step}",
-            frame,
-            Role.TRAIN,
-            source,
-            {"code": dft.dft_style, "settings_hash": level, "directory": str(steps.directory)},
-            None if admitted[level] else level_refusal(context, dft.dft_style, level, steps.directory),
-        )

@@ -78,7 +78,7 @@ def _run(context: Context, plan: dict[str, Any], atoms: Atoms, files: list[Path]
     directory = context.directory("01.explore", "md", plan["group"], plan["key"])
     try:
         # The model runs inside the LAMMPS process, so only a worker can say how to start it here.
-        result = explore(task, directory, command=context.command("lammps", None))
+        result = explore(task, directory, command=context.environment.get("lammps_cmd"))
         if result.end is None:
             raise CalculationError("the trajectory has no recorded end", FailureKind.UNKNOWN, directory)
         end = result.end

@@ -14,13 +14,13 @@ from bson import ObjectId
 from fireworks import FWAction, explicit_serialize
 
 from alpw.cluster.slurm import seconds_left
-from alpw.codes.protocol import LabelResult
+from alpw.codes.protocol import LabelResult, Task
 from alpw.codes.registry import code_of
 from alpw.codes.run import clean, run_label
 from alpw.database import campaigns, configurations
+from alpw.database.documents import atoms_of
 from alpw.errors import CalculationError, FailureKind
-from alpw.firetasks.base import CampaignTask, Context
-from alpw.workflows.active_learning import firework
+from alpw.firetasks.base import CampaignTask, Surroundings
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class LabelChunk(CampaignTask):
 
     required_params: ClassVar = ["configurations"]
 
-    def work(self, context: Context) -> FWAction:
+    def work(self, context: Surroundings) -> FWAction:
         """Claim, label and store one configuration after the other."""
         context.record(stage="label")
         chunk, outcomes = _Chunk(context), []
@@ -61,15 +61,15 @@ class LabelChunk(CampaignTask):
         chunk.tidy()
         left = [str(configuration) for configuration in waiting]
         title = f"label chunk, the other {len(left)}"
-        again = [firework("LabelChunk", title, context.campaign, context.index, configurations=left)]
+        again = [context.firework("LabelChunk", title, configurations=left)]
         return FWAction(stored_data=dict(Counter(outcomes)), detours=again if left else None)
 
 
 class _Chunk:
     """The labels of one Firework: each may start from the wavefunction of the one before it."""
 
-    def __init__(self, context: Context) -> None:
-        self.context, self.dft = context, context.param.dft
+    def __init__(self, context: Surroundings) -> None:
+        self.context, self.dft = context, context.label_dft
         self.code = code_of(self.dft.dft_style)
         self.longest = 0.0
         self.last: tuple[Path, np.ndarray] | None = None
@@ -85,7 +85,7 @@ class _Chunk:
         document = configurations.claim(context.db, configuration, context.fw_id)
         if document is None:
             return "skipped"
-        atoms, started = configurations.atoms_of(document), time.monotonic()
+        atoms, started = atoms_of(document), time.monotonic()
         left = seconds_left()
         try:
             result = run_label(
@@ -95,7 +95,7 @@ class _Chunk:
                 # worker died is found again instead of being paid for twice.
                 context.directory("02.label", str(configuration)),
                 self.dft,
-                context.command(self.dft.dft_style, context.resource.dft.command),
+                context.command(Task.LABEL, self.dft),
                 timeout=None if left is None else max(0.0, left - RESERVE),
                 reuse=self._reusable(atoms),
             )
@@ -122,24 +122,25 @@ class _Chunk:
 
     def tidy(self) -> None:
         """Remove the large files of the last label, which the next one has used by now."""
-        param = self.context.param
-        if self.last is not None and not (param.reserve_scf_files or param.reserve_work):
+        inputs = self.context.inputs
+        if self.last is not None and not (inputs.reserve_scf_files or inputs.reserve_work):
             clean(self.code, self.last[0])
 
 
-def _store(context: Context, configuration: ObjectId, result: LabelResult) -> str:
-    code = context.param.dft.dft_style
-    refusal = None
-    if not campaigns.admit_settings(context.db, context.campaign, result.settings_hash):
-        refusal = level_refusal(context, code, result.settings_hash, result.directory)
+def _store(context: Surroundings, configuration: ObjectId, result: LabelResult) -> str:
+    dft = context.label_dft
+    block = context.block(Task.LABEL, dft)
+    refusal = level_refusal(context, dft.dft_style, result.settings_hash, result.directory)
+    if refusal:
         logger.warning("configuration %s: quarantined, %s", configuration, refusal)
     record: dict[str, Any] = {
-        "code": code,
+        "code": dft.dft_style,
         "settings": result.settings,
         "settings_hash": result.settings_hash,
         "corrections": result.corrections,
         "changes": result.changes,
         "wall_time": result.wall_time,
+        "cores": block.number_node * block.cpu_per_node,
         "directory": str(result.directory),
     }
     stored = configurations.store_label(context.db, configuration, result.label, record, refusal)
@@ -147,8 +148,15 @@ def _store(context: Context, configuration: ObjectId, result: LabelResult) -> st
     return state.value if stored else "skipped"
 
 
-def level_refusal(context: Context, code: str, settings_hash: str, directory: Path) -> CalculationError:
-    """Why a label of another level of theory stays out of the data set."""
+def level_refusal(
+    context: Surroundings, code: str, settings_hash: str, directory: Path
+) -> CalculationError | None:
+    """Why a label stays out of the data set: another level of theory than the campaign's; None if not.
+
+    The first label of a campaign fixes its level.
+    """
+    if campaigns.admit_settings(context.db, context.campaign, settings_hash):
+        return None
     wanted = campaigns.get(context.db, context.campaign)["settings_hash"]
     return CalculationError(
         f"its level of theory {settings_hash[:12]} is not the campaign's, {wanted[:12]}; "

@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 
 from fireworks import FiretaskBase, FWAction, explicit_serialize
 
-from alpw.config.load import load_inputs
+from alpw.config import load_init_inputs, load_inputs
 from alpw.errors import InputError
 from alpw.workflows.check import check_inputs
+from alpw.workflows.check_init import check_init
 from alpw.workflows.launch import start_campaign
+from alpw.workflows.launch_init import start_init
 
 
 @explicit_serialize
@@ -30,6 +32,25 @@ class StartCampaign(FiretaskBase):
         check_inputs(param, resource)
         created = start_campaign(self.launchpad, param, resource)
         return FWAction(stored_data={"campaign": param.campaign, "created": created})
+
+
+@explicit_serialize
+class StartInitBulk(FiretaskBase):
+    """Validate the two input files of init_bulk and add the workflows of its start structures.
+
+    Required parameters:
+        param: path of init_param.json.
+        resource: path of resource.json.
+    """
+
+    required_params: ClassVar = ["param", "resource"]
+
+    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
+        """Validate, then create or continue the campaign."""
+        init, resource = load_init_inputs(_find(self["param"]), _find(self["resource"]))
+        check_init(init, resource)
+        created = start_init(self.launchpad, init, resource)
+        return FWAction(stored_data={"campaign": init.campaign, "created": created})
 
 
 def _find(name: str) -> Path:

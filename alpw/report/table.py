@@ -11,7 +11,13 @@ from rich.text import Text
 
 from alpw.database.summary import CampaignSummary, IterationSummary
 
-STATE_STYLES = {"running": "cyan", "converged": "green", "exhausted": "yellow", "stalled": "red"}
+STATE_STYLES = {
+    "running": "cyan",
+    "completed": "green",
+    "converged": "green",
+    "exhausted": "yellow",
+    "stalled": "red",
+}
 
 #: Narrow enough for a terminal of 80 columns.
 HEADINGS = (

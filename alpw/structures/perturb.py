@@ -10,12 +10,13 @@ r"""Scaled, repeated and randomly perturbed copies of a structure.
 | d | ``atom_pert_distance``, Å: the root mean square displacement of an atom |
 
 This is what AL-PWMLFF computes (its manual says something else). The cell is rotated to lower-triangular form
-afterwards, as LAMMPS wants it; positions follow.
+afterwards, as LAMMPS wants it; positions follow. A supercell with the matrix M has the cell M h.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -23,10 +24,15 @@ from ase.build import make_supercell
 from numpy.typing import ArrayLike, NDArray
 
 from alpw.errors import InputError
-from alpw.structures.sanity import MINIMUM_FRACTION, defect
+from alpw.structures.sanity import MINIMUM_FRACTION, first_physical
 
-ATTEMPTS = 100
-"""draws before :func:`perturb` gives up"""
+WRAP_TOLERANCE = 1e-5
+"""Fraction of a cell vector by which an atom may lie below the cell's face and stay there."""
+
+ScaleBy = Literal["length", "volume"]
+
+_LENGTH_EXPONENT: dict[str, float] = {"length": 1, "volume": 1 / 3}
+"""what is multiplied -> power of the factor that multiplies lengths"""
 
 
 def strain_matrix(components: ArrayLike) -> NDArray[np.float64]:
@@ -42,6 +48,11 @@ def lower_triangular(atoms: Atoms) -> Atoms:
     rotated.set_cell(cell)
     rotated.positions = atoms.positions @ rotation.T
     return rotated
+
+
+def sorted_by_element(atoms: Atoms) -> Atoms:
+    """A copy with the atoms in the order of atomic numbers, atoms of one element in their old order."""
+    return atoms[np.argsort(atoms.numbers, kind="stable")]
 
 
 def perturb(
@@ -62,47 +73,87 @@ def perturb(
         minimum_fraction: smallest distance allowed, as a fraction of the sum of covalent radii.
 
     Raises:
-        InputError: no draw of :data:`ATTEMPTS` was physical.
+        InputError: no draw was physical.
     """
-    reason = None
-    for _ in range(ATTEMPTS):
+
+    def draw() -> Atoms:
         strain = strain_matrix(rng.uniform(-cell_pert_fraction, cell_pert_fraction, 6))
         copy = atoms.copy()
         copy.set_cell(np.asarray(atoms.cell) @ strain)
         displacements = atom_pert_distance / np.sqrt(3) * rng.standard_normal((len(atoms), 3))
         copy.positions = atoms.positions @ strain + displacements
-        reason = defect(copy, minimum_fraction)
-        if reason is None:
-            return lower_triangular(copy)
-    raise InputError(
-        f"none of {ATTEMPTS} perturbations of {atoms.symbols} was physical ({reason}); "
-        f"lower cell_pert_fraction ({cell_pert_fraction}) or atom_pert_distance ({atom_pert_distance} Å)"
-    )
+        return copy
+
+    what = f"perturbations of {atoms.symbols}"
+    remedy = f"lower cell_pert_fraction ({cell_pert_fraction}) or atom_pert_distance ({atom_pert_distance} Å)"
+    return lower_triangular(first_physical(draw, minimum_fraction, what=what, remedy=remedy))
 
 
-def scale(atoms: Atoms, factor: float) -> Atoms:
-    """A copy with all lengths times ``factor`` and the same fractional coordinates; volume times its cube."""
-    if not factor > 0:
-        raise InputError(f"{factor} is not a factor of lengths; it must be positive")
-    copy = atoms.copy()
-    copy.set_cell(np.asarray(atoms.cell) * factor, scale_atoms=True)
-    return copy
-
-
-def supercell(atoms: Atoms, repeats: Sequence[int] | Sequence[Sequence[int]]) -> Atoms:
-    """The supercell with cell vectors ``M h``, positions wrapped.
+def scale(atoms: Atoms, factor: float, by: ScaleBy = "length") -> Atoms:
+    """A copy with all lengths, or the volume, times ``factor``; fractional coordinates stay.
 
     Args:
         atoms: the structure.
-        repeats: three repetitions, or the matrix M as nine numbers by row or ``(3, 3)``; whole numbers.
+        factor: dimensionless. Lengths are multiplied by it, the volume by its cube; with ``by="volume"``
+            the volume is multiplied by it, lengths by its cube root.
+        by: what the factor multiplies.
 
     Raises:
-        InputError: other shapes, or a matrix without volume.
+        InputError: the factor is not a positive number, or ``by`` is neither of the two.
     """
-    matrix = np.asarray(repeats)
+    if not (factor > 0 and np.isfinite(factor)):
+        raise InputError(f"{factor} cannot scale a {by}; it must be positive")
+    if by not in _LENGTH_EXPONENT:
+        raise InputError(f"{by!r} cannot be scaled; known are {', '.join(_LENGTH_EXPONENT)}")
+    copy = atoms.copy()
+    copy.set_cell(np.asarray(atoms.cell) * factor ** _LENGTH_EXPONENT[by], scale_atoms=True)
+    return copy
+
+
+def supercell_matrix(repeats: Sequence[int] | Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """The matrix M ``(3, 3)`` of a supercell, whose vectors are ``M h``.
+
+    Args:
+        repeats: three repetitions, or M as nine numbers by row or ``(3, 3)``; whole numbers.
+
+    Raises:
+        InputError: other shapes or numbers, or a determinant that is not positive.
+    """
+    try:
+        matrix = np.asarray(repeats)
+    except ValueError as error:
+        raise InputError(f"{repeats!r} is no supercell: its rows differ in length") from error
     if matrix.size not in (3, 9) or matrix.dtype.kind not in "iu":
         raise InputError(f"{repeats!r} is no supercell; give 3 or 9 whole numbers")
-    matrix = np.diag(matrix) if matrix.size == 3 else matrix.reshape(3, 3)
-    if round(abs(np.linalg.det(matrix))) == 0:
-        raise InputError(f"the supercell {matrix.tolist()} has no volume")
-    return make_supercell(atoms, matrix)
+    matrix = np.diag(matrix.ravel()) if matrix.size == 3 else matrix.reshape(3, 3)
+    determinant = round(np.linalg.det(matrix))
+    if determinant == 0:
+        raise InputError(f"the supercell {matrix.tolist()} has no volume: its rows lie in one plane")
+    if determinant < 0:
+        raise InputError(
+            f"the supercell {matrix.tolist()} has a negative determinant ({determinant}): its vectors would "
+            "be left-handed where the cell's are right-handed; swap two of its rows"
+        )
+    return matrix.astype(np.int64)
+
+
+def supercell(
+    atoms: Atoms,
+    repeats: Sequence[int] | Sequence[Sequence[int]],
+    wrap: Sequence[bool] = (True, True, True),
+) -> Atoms:
+    """The supercell with cell vectors ``M h``, of det M times as many atoms, sorted by atomic number.
+
+    Args:
+        atoms: the structure.
+        repeats: what :func:`supercell_matrix` takes.
+        wrap: along which cell vectors atoms outside the supercell are moved into it, as far as the structure
+            is periodic along them; those that are less than :data:`WRAP_TOLERANCE` below it stay.
+
+    Raises:
+        InputError: ``repeats`` is no supercell.
+    """
+    # ASE raises if the number of atoms is not that of the determinant.
+    made = make_supercell(atoms, supercell_matrix(repeats), wrap=False)
+    made.wrap(pbc=np.logical_and(wrap, atoms.pbc), eps=WRAP_TOLERANCE)
+    return sorted_by_element(made)

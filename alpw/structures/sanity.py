@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,12 +10,17 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
+from alpw.errors import InputError
+
 MINIMUM_FRACTION = 0.6
 """Smallest distance as a fraction of the sum of covalent radii. Bonds under pressure and atoms that meet in a
 hot liquid stay above it; below, pseudopotential cores overlap and a label means nothing."""
 
 MINIMUM_VOLUME = 1.0
 """Å^3 per atom; hydrogen at the centre of Jupiter has 1.5"""
+
+ATTEMPTS = 100
+"""draws before :func:`first_physical` gives up"""
 
 
 class Contact(NamedTuple):
@@ -78,3 +84,26 @@ def defect(atoms: Atoms, minimum_fraction: float = MINIMUM_FRACTION) -> str | No
             f"{contact.fraction:.2f} of the sum of their covalent radii (at least {minimum_fraction})"
         )
     return None
+
+
+def first_physical(
+    draw: Callable[[], Atoms], minimum_fraction: float = MINIMUM_FRACTION, *, what: str, remedy: str
+) -> Atoms:
+    """The first physical structure among :data:`ATTEMPTS` draws.
+
+    Args:
+        draw: makes a structure, another one with each call.
+        minimum_fraction: smallest distance allowed, as a fraction of the sum of covalent radii.
+        what: the draws in words, in the plural.
+        remedy: what the user can do when there is none.
+
+    Raises:
+        InputError: there is none.
+    """
+    reason = None
+    for _ in range(ATTEMPTS):
+        drawn = draw()
+        reason = defect(drawn, minimum_fraction)
+        if reason is None:
+            return drawn
+    raise InputError(f"none of {ATTEMPTS} {what} was physical ({reason}); {remedy}")

@@ -11,59 +11,17 @@ from typing import Any
 
 from fireworks import Firework, Workflow
 
+from alpw.workflows.firework import build
 from alpw.workflows.plan import chunks
-
-#: Categories of Fireworks, one worker pool each.
-TRAIN, EXPLORE, DFT, LIGHT = CATEGORIES = ("train", "explore", "dft", "light")
-
-#: Firetask -> (module, category, priority). Later stages go first, so that one iteration ends before the
-#: next of another campaign begins, and bookkeeping never waits.
-TASKS = {
-    "TrainModels": ("train", TRAIN, 1),
-    "ExploreTrajectories": ("explore", EXPLORE, 2),
-    "LabelChunk": ("label", DFT, 3),
-    "RunCalculations": ("calculate", DFT, 3),
-    "GenerateStructures": ("generate", LIGHT, 4),
-    "SelectCandidates": ("select", LIGHT, 4),
-    "CollectLabels": ("collect", LIGHT, 4),
-    "FinishCampaign": ("finish", LIGHT, 4),
-}
 
 
 def firework(
     task: str, title: str, campaign: str, iteration: int, fizzled_parents: bool = False, **parameters: Any
 ) -> Firework:
-    """One Firework of one of our Firetasks.
-
-    Args:
-        task: a key of :data:`TASKS`.
-        title: what it does, for ``lpad get_fws``.
-        campaign: name of the campaign.
-        iteration: index of the iteration.
-        fizzled_parents: run even when parents failed, because failure is data.
-        parameters: the Firetask's own parameters.
-    """
-    module, category, priority = TASKS[task]
+    """One Firework of an iteration; see :func:`alpw.workflows.firework.build`."""
     stage = "prepare" if iteration < 0 else f"{iteration:04d}"
-    spec = {
-        "_tasks": [{"_fw_name": f"{{{{alpw.firetasks.{module}.{task}}}}}", **parameters}],
-        "_category": category,
-        "_priority": priority,
-        "_add_launchpad_and_fw_id": True,
-        "campaign": campaign,
-        "iteration": iteration,
-        "task": task,
-    }
-    if fizzled_parents:
-        spec["_allow_fizzled_parents"] = True
-    return Firework.from_dict(
-        {"spec": spec, "name": f"{campaign}.{stage}: {title}", "fw_id": _temporary_id()}
-    )
-
-
-def _temporary_id() -> int:
-    """A negative id, which the LaunchPad replaces."""
-    return Firework([]).fw_id
+    identity = {"campaign": campaign, "iteration": iteration}
+    return build(task, f"{campaign}.{stage}: {title}", identity, fizzled_parents, **parameters)
 
 
 def _workflow(
@@ -141,25 +99,6 @@ def labelling_workflow(
     collect = firework("CollectLabels", "collect labels", campaign, iteration, fizzled_parents=True)
     links = {chunk: [collect] for chunk in label}
     return _workflow([*label, collect], links, f"{campaign}.labelling", "label")
-
-
-def calculation_workflow(
-    campaign: str, iteration: int, calculations: Sequence[Any], group_size: int
-) -> Workflow:
-    """Relaxations and AIMD runs in chunks, each independent of the others.
-
-    Args:
-        campaign: name of the campaign.
-        iteration: index of the iteration.
-        calculations: ids of the calculations, at least one.
-        group_size: calculations per Firework, -1 for all in one.
-    """
-    parts = chunks([str(calculation) for calculation in calculations], group_size)
-    fireworks = [
-        firework("RunCalculations", f"calculate {len(part)}", campaign, iteration, calculations=part)
-        for part in parts
-    ]
-    return _workflow(fireworks, {}, f"{campaign}.calculations", "calculate")
 
 
 def final_workflow(campaign: str, iteration: int, members: int, together: bool = False) -> Workflow:

@@ -12,11 +12,13 @@ from fireworks import LaunchPad, Workflow
 from pymongo.database import Database
 
 from alpw import __version__
+from alpw.config.init_bulk import InitBulk
 from alpw.config.load import inputs_hash
 from alpw.config.param import Param
 from alpw.config.resource import Resource
-from alpw.database import blobs, campaigns, configurations, iterations
+from alpw.database import blobs, campaigns, claims, configurations, iterations
 from alpw.database.configurations import Role
+from alpw.database.documents import atoms_of, structure_document
 from alpw.database.indexes import ensure_indexes
 from alpw.database.launchpad import database, prepare
 from alpw.database.owner import process_identity
@@ -26,6 +28,8 @@ from alpw.formats.pwdata import Part
 from alpw.structures.read import read_structure
 from alpw.workflows.active_learning import final_workflow, iteration_workflow, preparation_workflow
 from alpw.workflows.plan import plan_trajectories, stage_of
+
+KINDS: dict[type, str] = {Param: campaigns.ACTIVE_LEARNING, InitBulk: campaigns.INIT_BULK}
 
 
 def start_campaign(launchpad: LaunchPad, param: Param, resource: Resource) -> bool:
@@ -42,7 +46,7 @@ def start_campaign(launchpad: LaunchPad, param: Param, resource: Resource) -> bo
     ensure_indexes(db)
     created = _create(db, param, resource)
     if not created:
-        _check_same(campaigns.get(db, param.campaign), param, resource)
+        check_same(campaigns.get(db, param.campaign), param, resource)
     continue_campaign(launchpad, param.campaign)
     return created
 
@@ -70,12 +74,13 @@ def _inputs_document(db: Database, param: Param, resource: Resource) -> dict[str
         },
         "inputs_hash": inputs_hash(param, resource),
         "starts": starts,
-        "start_structures": _store_structures(db, structures),
+        "start_structures": store_structures(db, structures),
     }
 
 
-def _store_structures(db: Database, structures: list[Atoms]) -> bson.ObjectId:
-    documents = [configurations.structure_document(atoms) for atoms in structures]
+def store_structures(db: Database, structures: list[Atoms]) -> bson.ObjectId:
+    """Keep start structures as they are now; returns the id of what :func:`start_structures` reads."""
+    documents = [structure_document(atoms) for atoms in structures]
     return blobs.put(db, bson.encode({"structures": documents}), kind="start structures")
 
 
@@ -87,7 +92,7 @@ def start_structures(db: Database, inputs: dict[str, Any]) -> list[Atoms]:
         inputs: a campaign's document, or the ``inputs`` of an iteration.
     """
     documents = bson.decode(blobs.get(db, inputs["start_structures"]))["structures"]
-    return [configurations.atoms_of(document) for document in documents]
+    return [atoms_of(document) for document in documents]
 
 
 def inputs_of(inputs: dict[str, Any]) -> tuple[Param, Resource]:
@@ -96,7 +101,19 @@ def inputs_of(inputs: dict[str, Any]) -> tuple[Param, Resource]:
     return Param.model_validate(resolved["param"]), Resource.model_validate(resolved["resource"])
 
 
-def _check_place(campaign: dict[str, Any], param: Param) -> None:
+def check_place(campaign: dict[str, Any], param: Param | InitBulk) -> None:
+    """See that a campaign of this name is the one that the inputs mean.
+
+    Raises:
+        InputError: it is of another kind, or lies in another folder.
+    """
+    kind = KINDS[type(param)]
+    if campaigns.kind(campaign) != kind:
+        raise InputError(
+            f"campaign '{param.campaign}' is one of {campaigns.kind(campaign)}; give this one another name",
+            param.file,
+            "campaign",
+        )
     if campaign["work_dir"] != str(param.work_dir):
         raise InputError(
             f"campaign '{param.campaign}' already exists in {campaign['work_dir']}; "
@@ -106,12 +123,18 @@ def _check_place(campaign: dict[str, Any], param: Param) -> None:
         )
 
 
-def _check_same(campaign: dict[str, Any], param: Param, resource: Resource) -> None:
-    _check_place(campaign, param)
+def check_same(campaign: dict[str, Any], param: Param | InitBulk, resource: Resource) -> None:
+    """See that inputs are those of an existing campaign.
+
+    Raises:
+        InputError: they are not.
+    """
+    check_place(campaign, param)
     if campaign["inputs_hash"] != inputs_hash(param, resource):
+        when = "from the next iteration on" if isinstance(param, Param) else "to what is not done yet"
         raise InputError(
             f"the inputs differ from those that campaign '{param.campaign}' was started with; "
-            "use --update to apply them from the next iteration on, or set another name",
+            f"use --update to apply them {when}, or set another name",
             param.file,
             "campaign",
         )
@@ -127,7 +150,7 @@ def update_inputs(launchpad: LaunchPad, param: Param, resource: Resource) -> Non
     """
     db = database(launchpad)
     campaign = campaigns.get(db, param.campaign)
-    _check_place(campaign, param)
+    check_place(campaign, param)
     if inputs_of(campaign)[0].dft != param.dft:
         text = "another level of theory needs another campaign: its labels do not go with those there are"
         raise InputError(text, param.file, "dft")
@@ -233,12 +256,13 @@ def _start(launchpad: LaunchPad, name: str, index: int, document: dict[str, Any]
 def _add_workflow(launchpad: LaunchPad, name: str, iteration: dict[str, Any]) -> None:
     """Add an iteration's workflow unless it is there; only one process at a time may try."""
     db, index = database(launchpad), iteration["index"]
-    if not iterations.claim_workflow(db, name, index, process_identity()):
+    collection, key = db[iterations.COLLECTION], {"campaign": name, "index": index}
+    if not claims.claim(collection, key, process_identity()):
         return
     metadata = {"campaign": name, "iteration": index, "kind": iteration["kind"]}
     if not launchpad.workflows.find_one({f"metadata.{key}": value for key, value in metadata.items()}):
         launchpad.add_wf(_build(name, iteration))
-    iterations.confirm_workflow(db, name, index)
+    claims.confirm(collection, key)
 
 
 def _build(name: str, iteration: dict[str, Any]) -> Workflow:

@@ -28,7 +28,7 @@ def resource(**blocks):
 def test_only_bookkeeping_is_local_when_every_block_names_a_queue():
     assert queue.local_categories(resource(train=QUEUED, explore=QUEUED, dft=QUEUED)) == ["light"]
     assert queue.local_categories(resource(dft=QUEUED)) == ["train", "explore", "light"]
-    assert queue.local_categories(resource()) == ["train", "explore", "dft", "light"]
+    assert queue.local_categories(resource()) == ["train", "explore", "dft", "scf", "light"]
 
 
 def wait_for_empty_queue():
@@ -124,6 +124,7 @@ class Site:
             directory=self.folder,
             resource=self.resource,
             workers=1,
+            summarise=summarise,
             on_update=lambda summary: None,
             on_trouble=complaints.append,
         )

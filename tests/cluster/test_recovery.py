@@ -11,7 +11,7 @@ from fireworks.core.rocket_launcher import launch_rocket
 
 from alpw.cluster import recovery
 from alpw.cluster.worker import WORKER_PREFIX
-from alpw.database import campaigns, iterations
+from alpw.database import campaigns, claims, iterations
 from alpw.database.indexes import ensure_indexes
 from alpw.database.owner import process_identity
 
@@ -24,7 +24,7 @@ def campaign(launchpad):
     ensure_indexes(launchpad.db)
     campaigns.create(launchpad.db, NAME, {"work_dir": "/nowhere"})
     iterations.create(launchpad.db, NAME, 0, {"kind": "explore", "workflow": None})
-    iterations.confirm_workflow(launchpad.db, NAME, 0)
+    claims.confirm(launchpad.db[iterations.COLLECTION], {"campaign": NAME, "index": 0})
     return launchpad
 
 

@@ -10,7 +10,8 @@ import pytest
 from ase.data import atomic_numbers
 from pydantic_core import PydanticUndefined
 
-from alpw.config import json_schema, load_inputs
+from alpw.config import ControlFile, InitBulk, StartConfig, json_schema, load_inputs
+from alpw.config.dynamics import AimdFile, BigModel
 from alpw.config.explore import Explore, MdJob, SysConfig
 from alpw.config.keys import keys_of
 from alpw.config.model import Descriptor, FittingNet, TypeEmbedding
@@ -18,6 +19,7 @@ from alpw.config.optimizer import Optimizer
 from alpw.config.param import Dft, Initial, Param, Strategy
 from alpw.config.resource import Resource, ResourceBlock
 from alpw.config.section import Section
+from alpw.config.structures import Slab, Swap, Vacancy
 from alpw.config.train import Train
 from alpw.config.train_file import TrainFile
 from alpw.config.vocabulary import MOVED, NO_EFFECT, NOT_AVAILABLE, NOT_IMPORTED, SPELLINGS
@@ -40,25 +42,39 @@ SECTIONS: dict[str, type[Section]] = {
     "resource.json": Resource,
     "resource.json: each block": ResourceBlock,
 }
+INIT_SECTIONS: dict[str, type[Section]] = {
+    "init_param.json": InitBulk,
+    "sys_configs": StartConfig,
+    "sys_configs: slab": Slab,
+    "sys_configs: swap": Swap,
+    "sys_configs: vacancy": Vacancy,
+    "relax_input, scf_input": ControlFile,
+    "aimd_input": AimdFile,
+    "bigmodel_input": BigModel,
+}
+ALL_SECTIONS = [("inputs", title, model) for title, model in SECTIONS.items()] + [
+    ("init_bulk", title, model) for title, model in INIT_SECTIONS.items()
+]
 FILLED_FROM_THE_FILE = {"campaign", "work_dir"}
 
 
-def section_text(title: str) -> str:
-    text = (ROOT / "docs/inputs.md").read_text(encoding="utf-8")
+def section_text(title: str, document: str = "inputs") -> str:
+    text = (ROOT / f"docs/{document}.md").read_text(encoding="utf-8")
     found = re.search(rf"^##+ {re.escape(title)}\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
-    assert found, f"docs/inputs.md has no section {title}"
+    assert found, f"docs/{document}.md has no section {title}"
     return found[1]
 
 
-def rows(title: str) -> list[list[str]]:
-    table = [line for line in section_text(title).splitlines() if line.startswith("|")][2:]
+def rows(title: str, document: str) -> list[list[str]]:
+    table = [line for line in section_text(title, document).splitlines() if line.startswith("|")][2:]
     return [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in table]
 
 
-@pytest.mark.parametrize("title", SECTIONS)
-def test_the_documented_keys_are_the_keys_with_their_units_and_defaults(title: str) -> None:
-    model = SECTIONS[title]
-    documented = {row[0]: (row[2], row[3]) for row in rows(title)}
+@pytest.mark.parametrize(("document", "title", "model"), ALL_SECTIONS)
+def test_the_documented_keys_are_the_keys_with_their_units_and_defaults(
+    document: str, title: str, model: type[Section]
+) -> None:
+    documented = {row[0]: (row[2], row[3]) for row in rows(title, document)}
     assert list(documented) == keys_of(model)
     for key, (unit, default) in documented.items():
         info = model.model_fields[key]
@@ -71,7 +87,8 @@ def test_the_documented_keys_are_the_keys_with_their_units_and_defaults(title: s
         elif isinstance(info.default, Section):
             assert default == "{}" and info.default == type(info.default)(), key
         else:
-            assert info.default is not PydanticUndefined and json.loads(default) == info.default, key
+            assert info.default is not PydanticUndefined, key
+            assert json.loads(default) == json.loads(json.dumps(info.default)), key
 
 
 @pytest.mark.parametrize(
@@ -82,12 +99,14 @@ def test_every_key_of_the_predecessor_that_differs_is_documented(
     title: str, tables: dict[str, dict[str, object]]
 ) -> None:
     text = section_text(title)
+    text += section_text(title, "init_bulk")
     missing = {key for table in tables.values() for key in table if f"`{key}`" not in text}
     assert missing == set()
 
 
 def test_every_other_place_and_spelling_of_a_key_is_documented() -> None:
-    text = (ROOT / "docs/inputs.md").read_text(encoding="utf-8").lower()
+    documents = ("inputs", "init_bulk")
+    text = "".join((ROOT / f"docs/{name}.md").read_text(encoding="utf-8").lower() for name in documents)
     others = {key for tables in (MOVED, SPELLINGS) for table in tables.values() for key in table}
     missing = {key for key in others - {"physical_properties"} if key not in text}
     assert missing == set()
@@ -119,16 +138,20 @@ def test_the_silicon_example_has_two_by_two_by_one_cells() -> None:
     assert atoms.cell.cellpar() == pytest.approx([10.862, 10.862, 5.431, 90, 90, 90])
 
 
-@pytest.mark.parametrize("file", ["param", "resource"])
-def test_the_schema_has_every_key_and_no_field_of_our_own(file: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "root"), [("param", "Param"), ("init_param", "InitBulk"), ("resource", "Resource")]
+)
+def test_the_schema_has_every_key_and_no_field_of_our_own(file: str, root: str) -> None:
     schema = json.loads(json.dumps(json_schema(file)))
-    blocks = {"Param" if file == "param" else "Resource": schema, **schema["$defs"]}
-    for model in SECTIONS.values():
+    blocks = {root: schema, **schema["$defs"]}
+    for _, _, model in ALL_SECTIONS:
         if model.__name__ in blocks:
             assert set(keys_of(model)) <= set(blocks[model.__name__]["properties"])
-    assert not {"files", "notes", "source", "file"} & {
+    assert not {"files", "notes", "source", "file", "motion"} & {
         key for block in blocks.values() for key in block["properties"]
     }
+    if file == "init_param":
+        assert "dft_style" in blocks["InitBulk"]["properties"]
     if file == "param":
         assert "rmax" in blocks["Descriptor"]["properties"] and "rmax" in blocks["Train"]["properties"]
         assert "init_model_list" in blocks["Param"]["properties"]

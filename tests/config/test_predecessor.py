@@ -209,6 +209,6 @@ def test_initial_beside_data_is_reported_as_unused(silicon: Content, read: Read)
 def test_an_init_bulk_file_is_recognised(silicon: Content, read: Read) -> None:
     silicon["relax_input"] = "etot.input"
     with pytest.raises(
-        InputError, match="relax_input: not available in this version; it belongs to init_bulk"
+        InputError, match=r"relax_input: not available in this version; it belongs to init_param\.json"
     ):
         read(silicon)

@@ -17,7 +17,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.geometry import find_mic
 from bson import ObjectId
-from fireworks import FWorker, LaunchPad
+from fireworks import FWorker, LaunchPad, Workflow
 from fireworks.core.rocket_launcher import rapidfire
 
 from alpw.codes.protocol import Task
@@ -25,8 +25,10 @@ from alpw.codes.registry import code_of
 from alpw.codes.run import run_label, run_steps
 from alpw.config import Dft, Param, load_inputs
 from alpw.database import calculations, campaigns, configurations
+from alpw.database.documents import atoms_of, frame_of
 from alpw.structures.frames import LabelledFrames
-from alpw.workflows.active_learning import DFT, LIGHT, calculation_workflow
+from alpw.workflows.active_learning import firework
+from alpw.workflows.firework import DFT, LIGHT
 from alpw.workflows.launch import start_campaign
 from tests.faults.cases import REPAIRED, Case
 
@@ -84,6 +86,12 @@ CONTROL = {
 }
 STEPS = {"vasp": 8, "pwmat": 8, "cp2k": 5}
 """Frames that the AIMD runs above must give; CP2K counts the start as step 0."""
+
+
+def calculation_workflow(campaign: str, calculations: Sequence[ObjectId]) -> Workflow:
+    """One Firework that runs relaxations or AIMD one after the other."""
+    ids = [str(calculation) for calculation in calculations]
+    return Workflow([firework("RunCalculations", "calculate", campaign, -1, calculations=ids)])
 
 
 def _jump(frames: LabelledFrames, step: int) -> float:
@@ -216,11 +224,11 @@ class Laboratory:
             return Outcome(case, document["error"]["kind"], document["error"]["diagnosis"])
         if document["state"] != configurations.State.LABELLED.value:
             return Outcome(case, document["state"], "not settled")
-        atoms = configurations.atoms_of(document)
+        atoms = atoms_of(document)
         undisturbed = run_label(
             self.code, atoms, self.folder / "undisturbed" / str(identity), dft, self.command
         )
-        label = configurations.frame_of(document).label
+        label = frame_of(document).label
         error = float(np.abs(label.forces - undisturbed.label.forces).max())
         if error > TOLERANCE[self.name] or document["settings_hash"] != undisturbed.settings_hash:
             return Outcome(case, "WRONG LABEL", f"forces differ by {error:.2g} eV/Å")
@@ -243,7 +251,7 @@ class Laboratory:
             self.put_faults(param.work_dir / "prepare" / task / str(identity), case)
             starts.append((identity, atoms))
         wanted = [identity for identity, _ in starts]
-        self.launchpad.add_wf(calculation_workflow(param.campaign, -1, wanted, -1))
+        self.launchpad.add_wf(calculation_workflow(param.campaign, wanted))
         self.launch(DFT)
         return [
             self._judge_steps(param.dft, task, identity, atoms, case)

@@ -46,7 +46,7 @@ def test_a_calculation_that_could_not_begin_goes_to_another_job(laboratory, laun
         )
         for number in range(2)
     ]
-    launchpad.add_wf(calculation_workflow(param.campaign, -1, wanted, -1))
+    launchpad.add_wf(calculation_workflow(param.campaign, wanted))
     laboratory.launch(DFT)
     found = list(launchpad.db[calculations.COLLECTION].find())
     assert [(document["state"], document["steps"]) for document in found] == [("done", 8), ("done", 8)]

@@ -89,7 +89,7 @@ class Cp2k:
         return inputs.write_inputs(atoms, directory, dft, task, reuse)
 
     def resume(self, atoms: Atoms, directory: Path, dft: Dft, task: Task, done: int) -> list[str]:
-        return resume(atoms, directory, task)
+        return resume(atoms, directory, dft, task)
 
     def job(self, command: str | None, environment: Mapping[str, str] | None = None) -> Cp2kJob:
         return Cp2kJob(command_words(command), stdout=OUTPUT, environment=environment)

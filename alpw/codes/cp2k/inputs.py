@@ -15,7 +15,7 @@ from alpw.codes.cp2k.corrections import INPUT
 from alpw.codes.cp2k.data import find_data_file
 from alpw.codes.cp2k.kinds import DEFAULT_KIND, check_kinds, gaussian_kinds, kind_section, set_kind
 from alpw.codes.cp2k.sections import Section, read
-from alpw.codes.cp2k.tasks import check_motion, set_keyword, set_task
+from alpw.codes.cp2k.tasks import check_motion, set_dynamics, set_keyword, set_task
 from alpw.codes.cp2k.wavefunction import start_from
 from alpw.codes.kpoints import mesh
 from alpw.codes.protocol import INPUTS_FILE, Task
@@ -34,7 +34,7 @@ def check(dft: Dft, elements: Iterable[str], task: Task = Task.LABEL) -> None:
     """Raise `InputError`: a missing file, a control file that cannot do it, an element without a kind."""
     elements = list(elements)
     root = load(dft)
-    check_motion(root, task, dft.input)
+    check_motion(root, task, dft)
     kspacing(dft, root)
     apply_kinds(root, dft, elements)
     apply_data_files(root, dft)
@@ -124,10 +124,12 @@ def write_inputs(
 ) -> list[str]:
     """Write ``cp2k.inp``, link the data files it names, and record every change made to the control file."""
     root = load(dft)
-    check_motion(root, task, dft.input)
+    check_motion(root, task, dft)
     spacing = kspacing(dft, root)
     elements = sorted(set(atoms.get_chemical_symbols()))
     changes = set_task(root, task, dft.stress)
+    if task is Task.AIMD:
+        changes += set_dynamics(root, dft)
     changes += apply_kinds(root, dft, elements)
     changes += apply_data_files(root, dft)
     if spacing is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -25,16 +26,20 @@ from alpw.codes.cp2k.outputs import (
     steps_wanted,
 )
 from alpw.codes.cp2k.sections import Section, read
+from alpw.codes.cp2k.tasks import set_temperature
 from alpw.codes.protocol import Task
 from alpw.errors import CalculationError, FailureKind, InputError
 from alpw.formats.cp2k_files import Geometry
 from alpw.structures.frames import LabelledFrames
 
+if TYPE_CHECKING:
+    from alpw.config import Dft
+
 HESSIAN, START_HESSIAN = "run-BFGS.Hessian", "start.Hessian"
 RESTART_FILES = ("run-1.restart", "run-1.restart.bak-1", "run-1.restart.bak-2", "run-1.restart.bak-3")
 
 
-def resume(atoms: Atoms, directory: Path, task: Task) -> list[str]:
+def resume(atoms: Atoms, directory: Path, dft: Dft, task: Task) -> list[str]:
     """Rewrite ``cp2k.inp`` so that the next attempt begins at the last finished step.
 
     The step numbers go on, too, and CP2K does not write the first geometry of the new attempt once more.
@@ -42,6 +47,7 @@ def resume(atoms: Atoms, directory: Path, task: Task) -> list[str]:
     Args:
         atoms: what the calculation began with.
         directory: with the outputs of the last attempt.
+        dft: ``temperature`` in K, if it is not that of the control file.
         task: relaxation or AIMD.
 
     Returns:
@@ -61,6 +67,8 @@ def resume(atoms: Atoms, directory: Path, task: Task) -> list[str]:
         if last is None:
             raise CalculationError("the trajectory lacks the last step", FailureKind.UNKNOWN, directory)
         told = _resume_md(root, frames, last, directory)
+        # &MD may be that of the restart file, which holds what CP2K made of the temperature on the way.
+        set_temperature(root, dft)
     (directory / INPUT).write_text(str(root))
     mark_resumed(directory)
     return told

@@ -4,12 +4,18 @@ fit."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alpw.codes.cp2k.sections import Section
 from alpw.codes.protocol import Task
 from alpw.errors import InputError
 
+if TYPE_CHECKING:
+    from alpw.config import Dft
+
 OPTIMISATIONS = ("GEO_OPT", "CELL_OPT")
+RELAXING = frozenset({*OPTIMISATIONS, "GEOMETRY_OPTIMIZATION"})
+"""Values of RUN_TYPE that relax."""
 MAX_ITER = "200"
 
 MD_KEYS = ("ENSEMBLE", "STEPS", "TIMESTEP", "TEMPERATURE")
@@ -20,21 +26,107 @@ OVERRIDING = (("", "EXT_RESTART"), ("FORCE_EVAL/SUBSYS", "TOPOLOGY"), ("FORCE_EV
 
 _START_VALUES = ("STEP_START_VAL", "TIME_START_VAL", "ECONS_START_VAL")
 
+NOT_ONE_TEMPERATURE = {
+    "REFTRAJ": "reads its geometries from a file",
+    "NVT_ADIABATIC": "has one temperature for fast and one for slow atoms",
+}
+"""Ensembles that have no use for TEMPERATURE. In those without a thermostat it is that of the first
+velocities."""
 
-def check_motion(root: Section, task: Task, file: Path | None) -> None:
-    """Raise `InputError` if a control file does not say what AIMD needs to know."""
-    if task is not Task.AIMD:
-        return
+CHANGING_TEMPERATURE = ("ANNEALING", "TEMPERATURE_ANNEALING")
+"""Keywords of &MD that scale the velocities or the thermostat's temperature from step to step."""
+
+LARGEST_SEED = 2**31 - 1
+"""GLOBAL/SEED is a positive integer of 32 bits."""
+
+
+def check_motion(root: Section, task: Task, dft: Dft) -> None:
+    """Raise `InputError` if a control file is of another task, or does not say what AIMD needs to know."""
+    if task is Task.RELAX:
+        _check_relaxation(root, dft.input)
+    if task is Task.AIMD:
+        _check_dynamics(root, dft)
+
+
+def _check_relaxation(root: Section, file: Path | None) -> None:
+    """A RUN_TYPE of another kind is refused unless a section says how to relax; the default input may."""
+    given = root.need("GLOBAL").get("RUN_TYPE").upper()
+    says_how = any(root.find(f"MOTION/{name}") for name in OPTIMISATIONS)
+    if file is not None and given and given not in RELAXING and not says_how:
+        raise InputError(
+            f"{given} is no relaxation, and there is no &MOTION with &GEO_OPT or &CELL_OPT; set RUN_TYPE "
+            "GEO_OPT (atoms) or CELL_OPT (atoms and cell)",
+            file,
+            "GLOBAL/RUN_TYPE",
+        )
+
+
+def _check_dynamics(root: Section, dft: Dft) -> None:
     motion = root.find("MOTION/MD")
     if motion is None:
-        raise InputError(f"AIMD needs a section &MOTION/&MD with {', '.join(MD_KEYS)}", file, "MOTION/MD")
+        raise InputError(
+            f"AIMD needs a section &MOTION/&MD with {', '.join(MD_KEYS)}", dft.input, "MOTION/MD"
+        )
     for key in MD_KEYS:
-        if not motion.values(key):
+        if not motion.values(key) and not (key == "TEMPERATURE" and dft.temperature is not None):
             raise InputError(
-                "AIMD needs it; CP2K's default would run something else", file, f"MOTION/MD/{key}"
+                "AIMD needs it; CP2K's default would run something else", dft.input, f"MOTION/MD/{key}"
             )
     if not motion.get("STEPS").isdigit() or int(motion.get("STEPS")) < 1:
-        raise InputError(f"a number of steps wanted, not {motion.get('STEPS')!r}", file, "MOTION/MD/STEPS")
+        raise InputError(
+            f"a number of steps wanted, not {motion.get('STEPS')!r}", dft.input, "MOTION/MD/STEPS"
+        )
+    if dft.temperature is not None:
+        _check_one_temperature(motion, dft.input)
+
+
+def _check_one_temperature(motion: Section, file: Path | None) -> None:
+    """Raise `InputError` where one temperature for all atoms and all steps would not be what is run."""
+    ensemble = motion.get("ENSEMBLE").upper()
+    if reason := NOT_ONE_TEMPERATURE.get(ensemble):
+        raise InputError(f"{ensemble} {reason}; temps needs NVT, NVE or NPT", file, "MOTION/MD/ENSEMBLE")
+    for key in CHANGING_TEMPERATURE:
+        if motion.values(key):
+            raise InputError(
+                "changes the temperature on the way; remove it, or temps", file, f"MOTION/MD/{key}"
+            )
+    if motion.find("THERMAL_REGION"):
+        raise InputError(
+            "gives groups of atoms their own temperatures; remove it, or temps",
+            file,
+            "MOTION/MD/THERMAL_REGION",
+        )
+
+
+def set_dynamics(root: Section, dft: Dft) -> list[str]:
+    """Temperature and seed of AIMD in place of those of the control file; returns the changes in words.
+
+    Args:
+        root: the input, changed in place.
+        dft: ``temperature`` in K, None for that of the control file; ``seed`` of the first velocities and of
+            the thermostat, which counts where the control file has none.
+    """
+    changes = set_temperature(root, dft)
+    section = root.need("GLOBAL")
+    if dft.seed is not None and not section.values("SEED"):
+        seed = (dft.seed - 1) % LARGEST_SEED + 1
+        changes += set_keyword(section, "GLOBAL", "SEED", str(seed))
+    return changes
+
+
+def set_temperature(root: Section, dft: Dft) -> list[str]:
+    """``dft.temperature`` (K) for &MD, and for its barostat where that has one of its own.
+
+    CP2K's thermostats, those of regions included, have no temperature but that of &MD.
+    """
+    if dft.temperature is None:
+        return []
+    places = ["MOTION/MD"]
+    if (barostat := root.find("MOTION/MD/BAROSTAT")) and barostat.values("TEMPERATURE"):
+        places.append("MOTION/MD/BAROSTAT")
+    wanted = f"{dft.temperature:.10g}"
+    told = [change for path in places for change in set_keyword(root.need(path), path, "TEMPERATURE", wanted)]
+    return [f"{change} K: asked for by temps" for change in told]
 
 
 def run_type(root: Section, task: Task) -> str:
@@ -44,7 +136,7 @@ def run_type(root: Section, task: Task) -> str:
     given = root.need("GLOBAL").get("RUN_TYPE").upper()
     if task is Task.AIMD:
         return given if given == "MOLECULAR_DYNAMICS" else "MD"
-    if given in {*OPTIMISATIONS, "GEOMETRY_OPTIMIZATION"}:
+    if given in RELAXING:
         return given
     only_cell = root.find("MOTION/CELL_OPT") is not None and root.find("MOTION/GEO_OPT") is None
     return "CELL_OPT" if only_cell else "GEO_OPT"

@@ -21,7 +21,7 @@ from alpw.codes.protocol import INPUTS_FILE, Task
 from alpw.codes.pwmat.corrections import STRUCTURE
 from alpw.codes.pwmat.etot import INPUT, Etot, read_etot, split_words
 from alpw.codes.pwmat.jobs import check_ranks
-from alpw.codes.pwmat.keys import integer
+from alpw.codes.pwmat.motion import check_motion, set_motion, starts_from_velocities
 from alpw.codes.pwmat.pseudo import (
     SKF_FOLDER,
     Mode,
@@ -42,14 +42,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-JOBS = {Task.LABEL: "SCF", Task.RELAX: "RELAX", Task.AIMD: "MD"}
 DEFAULT_KSPACING = 0.5
 DEFAULT_SYMMETRY = {Task.LABEL: 0, Task.RELAX: 0, Task.AIMD: 3}
 """Symmetry flag of the k-point mesh: 0 uses the symmetry of the lattice and time reversal, 3 neither. The
 first structure of AIMD may have a symmetry that the next ones lack."""
-CONTINUE = 11
-"""Method m of MD_DETAIL starts with random velocities, method 11 m with those of IN.ATOM."""
-DEFAULT_RELAX_DETAIL = "1 100 0.01"
 
 OTHER_STRUCTURE = (
     "IN.WG",
@@ -73,8 +69,7 @@ def check(dft: Dft, elements: Iterable[str], task: Task = Task.LABEL) -> None:
     etot = load(dft)
     kspacing(dft, etot)
     symmetry(dft, etot, task)
-    if task is Task.AIMD:
-        md_detail(etot)
+    check_motion(etot, dft, task)
     for key in OTHER_STRUCTURE:
         if etot.flag(key):
             raise InputError(
@@ -103,17 +98,12 @@ def check_structure(atoms: Atoms, dft: Dft, task: Task = Task.LABEL) -> None:
         raise InputError(
             f"PWmat needs a cell periodic in all directions, not pbc={atoms.pbc}; pad with vacuum"
         )
-    if task is Task.AIMD and starts_from_velocities(dft) and not atoms.has("momenta"):
+    if task is Task.AIMD and starts_from_velocities(load(dft)) and not atoms.has("momenta"):
         raise InputError(
             "method 11 and above begin with the velocities of the structure, which has none; use 1 to 8",
             dft.input,
             "MD_DETAIL",
         )
-
-
-def starts_from_velocities(dft: Dft) -> bool:
-    """Whether MD_DETAIL of the control file continues from given velocities."""
-    return md_detail(load(dft))[0] >= CONTINUE
 
 
 def load(dft: Dft) -> Etot:
@@ -142,28 +132,6 @@ def companions(etot: Etot) -> dict[str, Path]:
             raise InputError(f"{key} = T needs the file {path}", etot.file, key)
         found[key] = path
     return found
-
-
-def md_detail(etot: Etot) -> tuple[int, int, list[str]]:
-    """Method and number of steps of MD_DETAIL, and the words after them (time step in fs, temperatures in K).
-
-    Raises:
-        InputError: not given, or not a number of steps.
-    """
-    words = etot.words("MD_DETAIL")
-    if not words:
-        raise InputError(
-            "AIMD needs MD_DETAIL = method steps dt(fs) T1(K) T2(K), such as 2 1000 1.0 300 300",
-            etot.file,
-            "MD_DETAIL",
-        )
-    try:
-        method, steps = integer(words[0]), integer(words[1])
-    except ValueError as error:
-        raise InputError(f"method and steps must be integers: {error}", etot.file, "MD_DETAIL") from error
-    if method < 1 or steps < 1:
-        raise InputError(f"{etot.get('MD_DETAIL')} makes no step", etot.file, "MD_DETAIL")
-    return method, steps, words[2:]
 
 
 def kspacing(dft: Dft, etot: Etot) -> float | None:
@@ -243,7 +211,7 @@ def write_inputs(atoms: Atoms, directory: Path, dft: Dft, task: Task = Task.LABE
         changes.append(f"MP_N123: {etot.get('MP_N123')} from kspacing {spacing:g}/Å")
     _link(directory, companions(etot).values())
     (directory / INPUT).write_text(str(etot), encoding="utf-8")
-    moving = task is Task.AIMD and starts_from_velocities(dft)
+    moving = task is Task.AIMD and starts_from_velocities(etot)
     write_atom_config(directory / STRUCTURE, atoms, velocities=moving)
     campaign = list(dict.fromkeys([*dft.elements, *elements]))
     record(
@@ -275,12 +243,8 @@ def recorded(directory: Path) -> Mapping[str, Any]:
 
 
 def _apply_task(etot: Etot, dft: Dft, task: Task) -> list[str]:
-    changes = etot.set("JOB", JOBS[task])
+    changes = set_motion(etot, dft, task)
     changes += etot.set("IN.ATOM", STRUCTURE)
-    if task is Task.RELAX and "RELAX_DETAIL" not in etot:
-        changes += etot.set("RELAX_DETAIL", DEFAULT_RELAX_DETAIL)
-    if task is Task.AIMD:
-        md_detail(etot)
     for key in ("OUT.FORCE", "OUT.MLMD") if task is Task.LABEL else ():
         changes += _switch_on(etot, key)
     if dft.stress and (task is Task.LABEL or "OUT.STRESS" not in etot):

@@ -14,7 +14,7 @@ from alpw.codes.handlers import tail
 from alpw.codes.protocol import Task
 from alpw.codes.pwmat.corrections import STRUCTURE
 from alpw.codes.pwmat.etot import INPUT, read_etot
-from alpw.codes.pwmat.inputs import md_detail
+from alpw.codes.pwmat.motion import md_detail
 from alpw.codes.pwmat.report import Report, read_report
 from alpw.codes.pwmat.resumption import begins_with, order_of_inputs, outputs_are_older, resumed
 from alpw.codes.pwmat.steps import BAD_NUMBER, MLMD, MOVEMENT, nearest_images, places, read_frames, unwrapped

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from alpw.codes.protocol import Task
 from alpw.codes.pwmat.corrections import STRUCTURE
 from alpw.codes.pwmat.etot import INPUT, read_etot
-from alpw.codes.pwmat.inputs import CONTINUE, load, md_detail, record, recorded
+from alpw.codes.pwmat.inputs import load, record, recorded
+from alpw.codes.pwmat.motion import CONTINUE, md_detail
 from alpw.codes.pwmat.steps import BAD_NUMBER, MOVEMENT, distances, places, read_frames
 from alpw.errors import CalculationError, FailureKind, InputError
 from alpw.files import write_atomically
@@ -83,7 +84,8 @@ def resume(atoms: Atoms, directory: Path, dft: Dft, task: Task, done: int) -> li
     Args:
         atoms: the structure asked for.
         directory: where the outputs lie.
-        dft: settings; MD_DETAIL of ``dft.input`` says how many steps there are in all.
+        dft: settings; MD_DETAIL of ``dft.input`` says how many steps there are in all, ``dft.temperature``
+            in K at what temperature if not at that of the control file.
         task: relaxation or AIMD.
         done: finished steps of all attempts.
 
@@ -143,7 +145,7 @@ def _blocks_beside(atoms: Atoms, text: str) -> str:
 
 def _shorten(directory: Path, dft: Dft, done: int, repeats: bool) -> list[str]:
     """Ask for the steps that are left, with velocities from the file and the rest of a temperature ramp."""
-    method, steps, words = md_detail(load(dft))
+    method, steps, words = md_detail(load(dft), dft.temperature)
     left = max(steps - done, 1) + repeats
     if method < CONTINUE:
         method *= CONTINUE

@@ -20,6 +20,7 @@ from alpw.codes.protocol import Task
 from alpw.codes.vasp import inputs
 from alpw.codes.vasp.incar import Incar, plain
 from alpw.codes.vasp.jobs import STOPCAR
+from alpw.codes.vasp.tasks import DEFAULT_TIME_STEP, LARGEST_SEED, make_task
 from alpw.errors import CalculationError, FailureKind, InputError
 from alpw.files import write_atomically
 from alpw.formats.outcar import read_outcar
@@ -39,9 +40,6 @@ DEVIATION = 0.5
 """Largest difference, relative to its length, between a step of dynamics and what is expected of it. A
 thermostat changes a velocity by less in one step; two steps instead of one differ by 1."""
 
-LARGEST_SEED = 900_000_000
-"""of RANDOM_SEED, https://www.vasp.at/wiki/index.php/RANDOM_SEED"""
-
 
 def resume(atoms: Atoms, directory: Path, dft: Dft, task: Task, done: int) -> list[str]:
     """Rewrite POSCAR and INCAR so that the next attempt goes on where the last one ended.
@@ -49,7 +47,7 @@ def resume(atoms: Atoms, directory: Path, dft: Dft, task: Task, done: int) -> li
     Args:
         atoms: the structure that the calculation began with.
         directory: the run; its outputs are still there.
-        dft: its ``input`` says how many steps were asked for.
+        dft: its ``input`` says how many steps were asked for, its ``temperature`` and ``seed`` at what.
         task: relaxation or AIMD.
         done: finished steps of all attempts.
 
@@ -156,13 +154,13 @@ def _leapfrog(
 
 def _time_step(directory: Path) -> float:
     """ps"""
-    return Incar.read(directory / "INCAR").real("POTIM", inputs.DEFAULT_TIME_STEP) / 1000
+    return Incar.read(directory / "INCAR").real("POTIM", DEFAULT_TIME_STEP) / 1000
 
 
 def _rest_of_dynamics(directory: Path, dft: Dft, done: int) -> list[str]:
     """Steps that are left, the temperature of the moment, and random numbers that were not drawn before."""
     asked = inputs.load(dft)
-    inputs.make_task(asked, dft, Task.AIMD)
+    make_task(asked, dft, Task.AIMD)
     steps = asked.integer("NSW", 0)
     if done >= steps:
         raise CalculationError(

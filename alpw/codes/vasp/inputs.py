@@ -16,6 +16,7 @@ from ase import Atoms
 from alpw.codes.protocol import INPUTS_FILE, Task
 from alpw.codes.vasp import kpoints, lists, potcar
 from alpw.codes.vasp.incar import Incar, canonical, check_values, plain
+from alpw.codes.vasp.tasks import make_task
 from alpw.errors import InputError
 from alpw.files import write_atomically
 from alpw.formats.poscar import species_order, write_poscar
@@ -36,11 +37,6 @@ CARRIED_OVER = ("WAVECAR", "CHGCAR", "CHG", "TMPCAR", "TAUCAR", "vaspwave.h5")
 
 NO_GROUND_STATE = re.compile(r"NONE|NOTHING|EIGENVAL|EXACT|SUBROT|CHI|BSE|TDHF|TIMEEV|ACFDT|C?RPA|\w*GW")
 """Values of ALGO that give no self-consistent ground state, hence no forces to learn from."""
-
-RELAXATIONS = (1, 2, 3)
-DEFAULT_RELAX_STEPS = 100
-DEFAULT_TIME_STEP = 1.0
-"""fs; safe for all but hydrogen at high temperature."""
 
 
 def check(dft: Dft, elements: Iterable[str], task: Task = Task.LABEL) -> None:
@@ -100,61 +96,14 @@ def load(dft: Dft) -> Incar:
     return incar
 
 
-def make_task(incar: Incar, dft: Dft, task: Task) -> list[str]:
-    """Set in the INCAR what the task needs and nothing else; returns the changes in words.
-
-    Raises:
-        InputError: the INCAR asks for something else.
-    """
-    changes = {Task.LABEL: _make_label, Task.RELAX: _make_relaxation, Task.AIMD: _make_dynamics}[task](incar)
-    # VASP leaves out the stress in AIMD and for hybrids. Below 2, ISIF moves nothing else than 2 does.
-    default = 0 if task is Task.AIMD or incar.logical("LHFCALC") else 2
-    if dft.stress and incar.integer("ISIF", default) < 2:
-        changes += incar.set("ISIF", "2")
-    if incar.integer("NWRITE", 2) < 2:
-        changes += incar.set("NWRITE", "2")
-    if "LCHARG" not in incar:
-        changes += incar.set("LCHARG", ".FALSE.")
-    return changes
-
-
-def _make_label(incar: Incar) -> list[str]:
-    return incar.set("NSW", "0") + incar.set("IBRION", "-1")
-
-
-def _make_relaxation(incar: Incar) -> list[str]:
-    changes = [] if "IBRION" in incar else incar.set("IBRION", "2")
-    if incar.integer("IBRION", 2) not in RELAXATIONS:
-        raise incar.error("IBRION", f"is no relaxation; one of {', '.join(map(str, RELAXATIONS))} is")
-    if "NSW" not in incar:
-        changes += incar.set("NSW", str(DEFAULT_RELAX_STEPS))
-    if incar.integer("NSW", 0) < 1:
-        raise incar.error("NSW", "leaves a relaxation no step")
-    return changes
-
-
-def _make_dynamics(incar: Incar) -> list[str]:
-    changes = [] if "IBRION" in incar else incar.set("IBRION", "0")
-    if incar.integer("IBRION", 0) != 0:
-        raise incar.error("IBRION", "is no molecular dynamics; 0 is")
-    if incar.integer("NSW", 0) < 1:
-        raise InputError("AIMD needs its number of steps", incar.file, "NSW")
-    if "POTIM" not in incar:
-        changes += incar.set("POTIM", plain(DEFAULT_TIME_STEP))
-    if "ISYM" not in incar:
-        changes += incar.set("ISYM", "0")
-    elif incar.integer("ISYM", 0) > 0:
-        changes.append(f"INCAR/ISYM: {incar.get('ISYM')} kept, although dynamics breaks every symmetry")
-    return changes
-
-
 def write_inputs(
     atoms: Atoms, directory: Path, dft: Dft, task: Task = Task.LABEL, *, reuse: Path | None = None
 ) -> list[str]:
     """Write INCAR, POSCAR, POTCAR and, where a mesh is asked for, KPOINTS.
 
     POSCAR has the atoms of each element together, elements by first appearance; ``inputs.json`` records the
-    order. Labels move nothing, so that they drop velocities and constraints.
+    order. Labels move nothing, so that they drop velocities and constraints; velocities of another
+    temperature than the one asked for are dropped, too.
 
     Raises:
         InputError: as `check` and `check_structure`.
@@ -175,7 +124,10 @@ def write_inputs(
     start = _reuse(reuse, directory, incar, atoms) if reuse is not None and task is Task.LABEL else None
     order = species_order(atoms)
     species = lists.first_appearance([atoms.get_chemical_symbols()[atom] for atom in order])
-    write_poscar(directory / "POSCAR", _as_written(atoms, task))
+    written = _as_written(atoms, task, dft)
+    if task is Task.AIMD and atoms.has("momenta") and not written.has("momenta"):
+        changes.append("POSCAR: velocities left out: temps asks for new ones of its temperature")
+    write_poscar(directory / "POSCAR", written)
     potcar.write(directory / potcar.POTCAR, [chosen[element] for element in species])
     write_atomically(directory / "INCAR", str(incar).encode())
     rules = {
@@ -199,11 +151,13 @@ def _campaign(atoms: Atoms, dft: Dft) -> list[str]:
     return dft.elements or lists.first_appearance(atoms.get_chemical_symbols())
 
 
-def _as_written(atoms: Atoms, task: Task) -> Atoms:
+def _as_written(atoms: Atoms, task: Task, dft: Dft) -> Atoms:
+    """The structure of POSCAR. Velocities in it would override TEBEG, which only the thermostat then sees."""
     written = atoms.copy()
     if task is Task.LABEL:
         written.set_constraint()
-    if task is not Task.AIMD and written.has("momenta"):
+    keeps_velocities = task is Task.AIMD and dft.temperature is None
+    if not keeps_velocities and written.has("momenta"):
         del written.arrays["momenta"]
     return written
 

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 from custodian.custodian import ErrorHandler
 
-from alpw.codes.handlers import SYSTEM_PATTERNS, CrashHandler, FailurePattern, correction
+from alpw.codes.ase.handlers import RefusalHandler
+from alpw.codes.ase.outputs import read_result
+from alpw.codes.handlers import correction
 from alpw.codes.xtb.corrections import INPUT
-from alpw.codes.xtb.outputs import read_records, read_result
 from alpw.errors import FailureKind
 
 UNCONVERGED = re.compile(r"SCF not converged")
@@ -51,8 +52,11 @@ class XtbScfHandler(ErrorHandler):
         return correction(FailureKind.SCF, error, [{"dict": INPUT, "action": {"_set": {"scf": change}}}])
 
 
-class XtbRefusalHandler(ErrorHandler):
-    """tblite refuses the task: atoms on top of each other, an unknown element. Never retried."""
+class XtbRefusalHandler(RefusalHandler):
+    """tblite refuses the task: atoms on top of each other, an unknown element; or a step is unphysical.
+
+    Never retried.
+    """
 
     kinds: ClassVar[tuple[tuple[str, FailureKind], ...]] = (
         (r"interatomic distance|Lattice", FailureKind.GEOMETRY),
@@ -63,24 +67,7 @@ class XtbRefusalHandler(ErrorHandler):
         result = read_result(Path(directory))
         return bool(result and result["error"] and not UNCONVERGED.search(result["error"]))
 
-    def correct(self, directory: str | Path = "./") -> dict[str, Any]:
-        result = read_result(Path(directory))
-        error = result["error"] if result else "refused"
-        kind = next((kind for pattern, kind in self.kinds if re.search(pattern, error)), FailureKind.UNKNOWN)
-        return correction(kind, error, None)
-
-
-class XtbCrashHandler(CrashHandler):
-    __doc__ = CrashHandler.__doc__
-
-    patterns: ClassVar[tuple[FailurePattern, ...]] = (
-        FailurePattern(r"ModuleNotFoundError.*|ImportError.*", FailureKind.INPUT, False),
-        *SYSTEM_PATTERNS,
-    )
-
-    def finished(self, directory: Path) -> bool:
-        return read_result(directory) is not None
-
-    def steps_done(self, directory: Path) -> bool:
-        found = read_records(directory)
-        return found is not None and len(found[1]) > 0
+    def kind(self, result: dict[str, Any]) -> FailureKind:
+        """Class of the failure by tblite's words, or as the driver wrote it down."""
+        known = (kind for pattern, kind in self.kinds if re.search(pattern, result["error"]))
+        return super().kind(result) if result.get("kind") else next(known, FailureKind.UNKNOWN)

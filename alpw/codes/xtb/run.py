@@ -19,7 +19,10 @@ from tblite import library
 from tblite.exceptions import TBLiteRuntimeError, TBLiteValueError
 from tblite.interface import Calculator
 
-INPUT, RESULT = "xtb.json", "result.json"
+from alpw.codes.ase.documents import write_result
+from alpw.errors import CalculationError
+
+INPUT = "xtb.json"
 
 _ITERATION = re.compile(r"\s*(\d+)\s+-?\d+\.\d+\s+-?\d\.\d+E")
 
@@ -97,9 +100,9 @@ def main() -> int:
             record |= single_point(document["structure"], document["theory"], document["scf"])
     except (TBLiteRuntimeError, TBLiteValueError) as error:
         record["error"] = str(error)
-    partial = Path(RESULT + ".part")
-    partial.write_text(json.dumps(record))
-    partial.replace(RESULT)
+    except CalculationError as error:
+        record |= {"error": error.message, "kind": error.kind.value}
+    write_result(record)
     return int(record["error"] is not None)
 
 

@@ -152,6 +152,22 @@ def test_killed_aimd_goes_on_and_ends_where_it_would_have_ended(aimd, dft, tmp_p
     assert killed.settings_hash == aimd.settings_hash
 
 
+def test_temperature_and_seed_asked_for_are_those_of_the_first_velocities(dft, tmp_path):
+    short = dft.input.with_name("short.inp")
+    short.write_text(CONTROL.replace("STEPS 5", "STEPS 1"))
+
+    def velocities(name, seed):
+        asked = dft.model_copy(update={"input": short, "temperature": 600.0, "seed": seed})
+        frames = run_steps(CP2K, Task.AIMD, rattled_silicon(), tmp_path / name, asked, timeout=500).frames
+        # CP2K scales the first velocities to the temperature; nine decimals of a kelvin are printed.
+        assert frames.extras["temperature"][0] == pytest.approx(600, abs=1e-6)
+        return frames.extras["velocities"][0]
+
+    first, again, other = velocities("first", 7), velocities("again", 7), velocities("other", 8)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1
+
+
 def test_killed_relaxation_goes_on_and_ends_where_it_would_have_ended(dft, tmp_path, killed_once):
     whole = run_steps(CP2K, Task.RELAX, rattled_silicon(), tmp_path / "whole", dft, timeout=500)
     killed = run_steps(CP2K, Task.RELAX, rattled_silicon(), tmp_path / "run", dft, killed_once, timeout=500)

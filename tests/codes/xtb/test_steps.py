@@ -196,7 +196,7 @@ def test_steps_of_other_atoms_are_refused(water, control, tmp_path):
     ("task", "entries", "message"),
     [
         (Task.AIMD, {"step": 5}, "step: unknown; allowed are ensemble"),
-        (Task.AIMD, {"ensemble": "npt"}, "nvt, nve"),
+        (Task.AIMD, {"ensemble": "nph"}, "nvt, nve, npt"),
         (Task.AIMD, {"timestep": -1}, "positive"),
         (Task.AIMD, {"steps": 0}, "whole number"),
         (Task.AIMD, {"seed": "x"}, "whole number"),

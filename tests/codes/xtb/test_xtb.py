@@ -12,12 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tblite.ase import TBLite
 
+from alpw.codes.ase.documents import structure_document
 from alpw.codes.geometry import check_same_structure
 from alpw.codes.protocol import Task, settings_hash
 from alpw.codes.registry import code_of
 from alpw.codes.run import run_label
-from alpw.codes.xtb.inputs import structure_document
-from alpw.codes.xtb.jobs import DEFAULT_COMMAND
 from alpw.codes.xtb.run import single_point
 from alpw.config import Dft
 from alpw.errors import CalculationError, FailureKind, InputError
@@ -183,11 +182,11 @@ def test_scf_that_never_converges_is_given_up_and_the_temperature_left_alone(
 
 
 def test_killed_process_is_run_again_and_the_label_is_right(silicon, tmp_path, dft):
-    run = f"{DEFAULT_COMMAND[0]} -m alpw.codes.xtb.run"
+    run = f"{sys.executable} -m alpw.codes.xtb.run"
     script = tmp_path / "dies_once.sh"
     script.write_text(f"[ -e died ] || {{ touch died; kill -9 $$; }}\nexec {run}\n")
     result = run_label(XTB, silicon, tmp_path / "run", dft, f"sh {script}")
-    assert [(c["handler"], c["kind"]) for c in result.corrections] == [("XtbCrashHandler", "node")]
+    assert [(c["handler"], c["kind"]) for c in result.corrections] == [("DriverCrashHandler", "node")]
     assert result.label.energy == pytest.approx(
         run_label(XTB, silicon, tmp_path / "b", dft).label.energy, abs=1e-8
     )

@@ -1,4 +1,4 @@
-"""Is the result of a tight-binding run complete?"""
+"""Is the result of a driver complete?"""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from custodian.custodian import Validator
 
+from alpw.codes.ase.outputs import read_result
 from alpw.codes.protocol import Task
-from alpw.codes.xtb.outputs import read_result
 
 
-class XtbValidator(Validator):
+class ResultValidator(Validator):
     """``result.json`` is there; that of a label holds energy and forces."""
 
     def __init__(self, task: Task = Task.LABEL) -> None:

@@ -1,0 +1,59 @@
+"""One Firework of one of our Firetasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fireworks import Firework
+
+#: Categories of Fireworks, one worker pool each.
+TRAIN, EXPLORE, DFT, SCF, LIGHT = CATEGORIES = ("train", "explore", "dft", "scf", "light")
+
+#: Firetask -> (module, category, priority). Later stages go first, so that one iteration ends before the
+#: next of another campaign begins, and bookkeeping never waits.
+TASKS = {
+    "TrainModels": ("train", TRAIN, 1),
+    "ExploreTrajectories": ("explore", EXPLORE, 2),
+    "LabelChunk": ("label", DFT, 3),
+    "RunCalculations": ("calculate", DFT, 3),
+    "GenerateStructures": ("generate", LIGHT, 4),
+    "SelectCandidates": ("select", LIGHT, 4),
+    "CollectLabels": ("collect", LIGHT, 4),
+    "FinishCampaign": ("finish", LIGHT, 4),
+    "BuildStructures": ("build", LIGHT, 4),
+    "HarvestFrames": ("harvest", LIGHT, 4),
+    "CollectStructure": ("collection", LIGHT, 4),
+}
+
+
+def build(
+    task: str,
+    name: str,
+    identity: dict[str, Any],
+    fizzled_parents: bool = False,
+    category: str | None = None,
+    **parameters: Any,
+) -> Firework:
+    """One Firework of one of our Firetasks.
+
+    Args:
+        task: a key of :data:`TASKS`.
+        name: what it does, for ``lpad get_fws``.
+        identity: what it belongs to: ``campaign``, and ``iteration`` or ``structure``.
+        fizzled_parents: run even when parents failed, because failure is data.
+        category: another one than that of the Firetask.
+        parameters: the Firetask's own parameters.
+    """
+    module, usual, priority = TASKS[task]
+    spec = {
+        "_tasks": [{"_fw_name": f"{{{{alpw.firetasks.{module}.{task}}}}}", **parameters}],
+        "_category": category or usual,
+        "_priority": priority,
+        "_add_launchpad_and_fw_id": True,
+        **identity,
+        "task": task,
+    }
+    if fizzled_parents:
+        spec["_allow_fizzled_parents"] = True
+    # A new Firework has a negative id, which the LaunchPad replaces.
+    return Firework.from_dict({"spec": spec, "name": name, "fw_id": Firework([]).fw_id})

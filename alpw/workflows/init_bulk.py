@@ -1,0 +1,163 @@
+"""The workflow of one start structure of init_bulk: relax, build, sample, harvest, label, collect.
+
+Structures do not wait for each other. How many calculations there are is known beforehand, what they start
+from is not: the Firetask that builds the structures appends their dynamics, the one that harvests frames
+appends their labels, both as detours, for which the collection at the end waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from fireworks import Firework, Workflow
+
+from alpw.codes.protocol import Task
+from alpw.config import Dft, InitBulk, ResourceBlock
+from alpw.workflows.firework import DFT, EXPLORE, LIGHT, SCF, build
+from alpw.workflows.plan import chunks
+
+FOLDER = "init_bulk"
+"""below the folder of the campaign; holds one folder per start structure"""
+
+
+def is_bigmodel(task: Task, dft: Dft) -> bool:
+    """Whether a calculation is a run of an entry of ``bigmodel_input``."""
+    return task is Task.AIMD and dft.motion is not None
+
+
+def firework(
+    task: str,
+    title: str,
+    campaign: str,
+    index: int,
+    name: str,
+    fizzled_parents: bool = False,
+    **parameters: Any,
+) -> Firework:
+    """One Firework of a start structure; see :func:`alpw.workflows.firework.build`.
+
+    Args:
+        task: the Firetask.
+        title: a verb, which the structure's name follows.
+        campaign: name of the campaign.
+        index: number of the start structure.
+        name: what the structure is called.
+        fizzled_parents: run even when parents failed.
+        parameters: the Firetask's own, and ``category``.
+    """
+    identity = {"campaign": campaign, "structure": index}
+    return build(task, f"{campaign}: {title} {name}", identity, fizzled_parents, **parameters)
+
+
+def structure_workflow(
+    init: InitBulk, index: int, name: str, attempt: int, relaxation: Any | None
+) -> Workflow:
+    """Everything that can be known before anything has run.
+
+    Args:
+        init: the user's parameters.
+        index: number of the start structure.
+        name: what it is called.
+        attempt: how often it was tried before.
+        relaxation: id of its relaxation in ``calculations``; None without one.
+    """
+    entry = init.entry(index)
+    chain = []
+    if relaxation is not None:
+        chain.append(_own(init, index, name, "RunCalculations", "relax", calculations=[str(relaxation)]))
+    chain.append(_own(init, index, name, "BuildStructures", "build", fizzled_parents=True))
+    if init.samples(entry) or entry.scf:
+        # Features of many frames are no bookkeeping.
+        category = EXPLORE if entry.direct else LIGHT
+        harvest = _own(init, index, name, "HarvestFrames", "harvest", fizzled_parents=True, category=category)
+        chain.append(harvest)
+    chain.append(_own(init, index, name, "CollectStructure", "collect", fizzled_parents=True))
+    links = {first: [second] for first, second in pairwise(chain)}
+    metadata = {
+        "campaign": init.campaign,
+        "structure": index,
+        "name": name,
+        "attempt": attempt,
+        "kind": "init_bulk",
+    }
+    return Workflow(chain, links, name=f"{init.campaign}: {name}", metadata=metadata)
+
+
+def _own(init: InitBulk, index: int, name: str, task: str, title: str, **parameters: Any) -> Firework:
+    return firework(task, title, init.campaign, index, name, **parameters)
+
+
+def dynamics_workflow(
+    init: InitBulk, index: int, name: str, runs: Sequence[Any], block: ResourceBlock, bigmodel: bool
+) -> Workflow:
+    """AIMD, or MD with a force field, in chunks.
+
+    Args:
+        init: the user's parameters.
+        index: number of the start structure.
+        name: what it is called.
+        runs: ids of calculations, at least one.
+        block: says how many go into one Firework.
+        bigmodel: whether a force field runs.
+    """
+    title = "sample" if bigmodel else "aimd"
+    parts = chunks([str(run) for run in runs], block.group_size)
+    fireworks = [
+        _own(
+            init,
+            index,
+            name,
+            "RunCalculations",
+            f"{title} {number + 1} of {len(parts)},",
+            calculations=part,
+            category=EXPLORE if bigmodel else DFT,
+        )
+        for number, part in enumerate(parts)
+    ]
+    return Workflow(fireworks, {}, name=f"{init.campaign}: {title} {name}")
+
+
+def labels_workflow(
+    init: InitBulk, index: int, name: str, labels: Sequence[Any], block: ResourceBlock, then_collect: bool
+) -> Workflow:
+    """Single-point labels in chunks.
+
+    Args:
+        init: the user's parameters.
+        index: number of the start structure.
+        name: what it is called.
+        labels: ids of configurations, at least one.
+        block: says how many go into one Firework.
+        then_collect: whether a collection of their own follows.
+    """
+    parts = chunks([str(label) for label in labels], block.group_size)
+    fireworks = [
+        _own(
+            init,
+            index,
+            name,
+            "LabelChunk",
+            f"label {number + 1} of {len(parts)},",
+            configurations=part,
+            category=SCF,
+        )
+        for number, part in enumerate(parts)
+    ]
+    links: dict[Firework, list[Firework]] = {}
+    if then_collect:
+        collect = _own(init, index, name, "CollectStructure", "collect", fizzled_parents=True)
+        links = {label: [collect] for label in fireworks}
+        fireworks = [*fireworks, collect]
+    return Workflow(fireworks, links, name=f"{init.campaign}: label {name}")
+
+
+def structure_name(formula: str, index: int) -> str:
+    """What a start structure is called, from its reduced formula."""
+    return f"{formula}_config_{index}"
+
+
+def data_folder(index: int) -> str:
+    """The folder of a start structure in ``collection/``, as the predecessor calls it."""
+    return f"init_config_{index}"

@@ -1,0 +1,213 @@
+"""Campaigns of init_bulk put into the LaunchPad: one workflow for each start structure, exactly once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ase import Atoms
+from fireworks import LaunchPad, Workflow
+from pymongo.database import Database
+
+from alpw import __version__
+from alpw.config import InitBulk, InitResource, StartConfig, inputs_hash
+from alpw.database import calculations, campaigns, claims, configurations, preparations
+from alpw.database.indexes import ensure_indexes
+from alpw.database.launchpad import database, prepare
+from alpw.database.owner import process_identity
+from alpw.errors import InputError
+from alpw.structures.hash import structure_hash
+from alpw.structures.read import read_structure
+from alpw.workflows.init_bulk import structure_name, structure_workflow
+from alpw.workflows.launch import check_place, check_same, start_structures, store_structures
+
+EXTENSIBLE = frozenset(
+    {
+        "config",
+        "format",
+        "files",
+        "relax",
+        "relax_input_idx",
+        "scale",
+        "perturb",
+        "aimd",
+        "aimd_input_idx",
+        "bigmodel",
+        "bigmodel_input_idx",
+        "direct",
+        "direct_max_num",
+        "scf",
+        "scf_input_idx",
+    }
+)
+"""Keys of an entry that may change while its campaign lives: what is there already keeps its meaning."""
+
+
+def init_inputs_of(campaign: dict[str, Any]) -> tuple[InitBulk, InitResource]:
+    """The parameters that a campaign's document holds."""
+    resolved = campaign["resolved"]
+    return InitBulk.model_validate(resolved["param"]), InitResource.model_validate(resolved["resource"])
+
+
+def start_init(launchpad: LaunchPad, init: InitBulk, resource: InitResource) -> bool:
+    """Create the campaign, or find it again, and see that its workflows are in the LaunchPad.
+
+    Returns:
+        Whether the campaign is new.
+
+    Raises:
+        InputError: the name belongs to a campaign of another directory or with other inputs.
+    """
+    prepare(launchpad)
+    db = database(launchpad)
+    ensure_indexes(db)
+    created = campaigns.find(db, init.campaign) is None and campaigns.create(
+        db,
+        init.campaign,
+        {
+            "kind": campaigns.INIT_BULK,
+            **_inputs_document(db, init, resource),
+            "work_dir": str(init.work_dir),
+            "alpw_version": __version__,
+        },
+    )
+    if not created:
+        check_same(campaigns.get(db, init.campaign), init, resource)
+    continue_init(launchpad, init.campaign)
+    return created
+
+
+def _inputs_document(db: Database, init: InitBulk, resource: InitResource) -> dict[str, Any]:
+    """The inputs verbatim and resolved, with the start structures as they are now."""
+    structures = read_starts(init)
+    return {
+        "param": init.source,
+        "resource": resource.source,
+        "resolved": {"param": init.model_dump(mode="json"), "resource": resource.model_dump(mode="json")},
+        "inputs_hash": inputs_hash(init, resource),
+        "notes": [*init.notes, *resource.notes],
+        "starts": [
+            {"name": name_of(atoms, start.number), "file": str(start.file), "entry": start.entry}
+            for start, atoms in zip(init.starts, structures, strict=True)
+        ],
+        "start_structures": store_structures(db, structures),
+    }
+
+
+def read_starts(init: InitBulk) -> list[Atoms]:
+    """The start structures, in their order."""
+    return [read_structure(start.file, init.entry(start.number).format) for start in init.starts]
+
+
+def name_of(atoms: Atoms, index: int) -> str:
+    """What start structure ``index`` is called."""
+    return structure_name(atoms.symbols.formula.reduce()[0].format("metal"), index)
+
+
+def continue_init(launchpad: LaunchPad, name: str) -> None:
+    """See that every start structure has its workflow; safe to call at any time."""
+    db = database(launchpad)
+    campaign = campaigns.get(db, name)
+    if campaign["state"] != campaigns.CampaignState.RUNNING.value:
+        return
+    for index, start in enumerate(campaign["starts"]):
+        document = preparations.create(db, name, index, start["name"], start["file"])
+        if document["workflow"] is None:
+            _add_workflow(launchpad, campaign, document)
+
+
+def _add_workflow(launchpad: LaunchPad, campaign: dict[str, Any], preparation: dict[str, Any]) -> None:
+    """Add a start structure's workflow unless it is there; only one process at a time may try."""
+    db, name = database(launchpad), campaign["_id"]
+    key = {"campaign": name, "index": preparation["index"]}
+    collection = db[preparations.COLLECTION]
+    if not claims.claim(collection, key, process_identity()):
+        return
+    mine = {"metadata.campaign": name, "metadata.structure": preparation["index"]}
+    if not launchpad.workflows.find_one({**mine, "metadata.attempt": preparation["attempt"]}):
+        _archive(launchpad, mine)
+        launchpad.add_wf(_build(db, campaign, preparation))
+    claims.confirm(collection, key)
+
+
+def _archive(launchpad: LaunchPad, query: dict[str, Any]) -> None:
+    """Take earlier workflows out of sight; what they have done stays in our own collections."""
+    for workflow in launchpad.workflows.find({**query, "state": {"$ne": "ARCHIVED"}}, {"nodes": 1}):
+        launchpad.archive_wf(workflow["nodes"][0])
+
+
+def _build(db: Database, campaign: dict[str, Any], preparation: dict[str, Any]) -> Workflow:
+    init, _ = init_inputs_of(campaign)
+    index, name = preparation["index"], preparation["name"]
+    entry = init.entry(index)
+    relaxation = None
+    if init.relaxes(entry):
+        relaxation = calculations.propose(
+            db,
+            init.campaign,
+            configurations.INITIAL,
+            f"relax/{name}",
+            "relax",
+            start_structures(db, campaign)[index],
+            init.relax_of(entry).model_dump(mode="json"),
+            {"structure": name, "file": preparation["file"], "folder": []},
+        )
+    return structure_workflow(init, index, name, preparation["attempt"], relaxation)
+
+
+def retry_init(launchpad: LaunchPad, name: str) -> None:
+    """Give everything that failed one more chance, and reopen the campaign; what succeeded stays.
+
+    For a user who has mended the cause.
+    """
+    db = database(launchpad)
+    calculations.reopen(db, name)
+    configurations.reopen(db, name, configurations.INITIAL)
+    for preparation in preparations.of_campaign(db, name):
+        if preparation["state"] == preparations.State.INCOMPLETE.value:
+            preparations.restart(db, name, preparation["index"])
+    campaigns.reopen(db, name)
+    continue_init(launchpad, name)
+
+
+def update_init(launchpad: LaunchPad, init: InitBulk, resource: InitResource) -> None:
+    """Apply changed inputs to what is not done yet: further structures, other control files, other resources.
+
+    Raises:
+        InputError: something is running, or the change would give another meaning to what is there.
+    """
+    db = database(launchpad)
+    campaign = campaigns.get(db, init.campaign)
+    check_place(campaign, init)
+    busy = {"spec.campaign": init.campaign, "state": {"$in": ["READY", "RESERVED", "RUNNING"]}}
+    if launchpad.fireworks.count_documents(busy):
+        text = f"campaign '{init.campaign}' is at work; its inputs can change when it has ended"
+        raise InputError(text, init.file, "campaign")
+    _check_extension(db, campaign, init)
+    campaigns.update(db, init.campaign, **_inputs_document(db, init, resource))
+    calculations.forget_unfinished(db, init.campaign)
+    configurations.reopen(db, init.campaign, configurations.INITIAL)
+    for preparation in preparations.of_campaign(db, init.campaign):
+        preparations.restart(db, init.campaign, preparation["index"])
+    campaigns.reopen(db, init.campaign)
+
+
+def _check_extension(db: Database, campaign: dict[str, Any], init: InitBulk) -> None:
+    before, _ = init_inputs_of(campaign)
+    was, now = start_structures(db, campaign), read_starts(init)
+    advice = "name another campaign, or put new structures behind the old ones"
+    if len(now) < len(was):
+        text = f"{len(now)} structures where there were {len(was)}; {advice}"
+        raise InputError(text, init.file, "sys_configs")
+    for index, (old, new) in enumerate(zip(was, now, strict=False)):
+        key = f"sys_configs[{init.starts[index].entry}]"
+        if structure_hash(old) != structure_hash(new):
+            raise InputError(f"is another structure than before; {advice}", init.file, key)
+        if changed := _changed(before.entry(index), init.entry(index)):
+            text = f"{', '.join(changed)} changed: what is there was made otherwise; name another campaign"
+            raise InputError(text, init.file, key)
+
+
+def _changed(before: StartConfig, after: StartConfig) -> list[str]:
+    """Keys of an entry that are not the same and may not change."""
+    fixed = StartConfig.model_fields.keys() - EXTENSIBLE
+    return sorted(key for key in fixed if getattr(before, key) != getattr(after, key))

@@ -159,6 +159,14 @@ class Code(Protocol):
         """
         ...
 
+    def frames_asked(self, dft: Dft) -> int:
+        """How many frames AIMD with this control file gives; the first structure counts where it is written.
+
+        Raises:
+            InputError: the control file does not say.
+        """
+        ...
+
     def complete(self, directory: Path, task: Task) -> bool:
         """Whether the last attempt did all it was asked to do: ionic convergence reached, all steps made."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,7 @@ def _problems(context: StructureContext) -> list[str]:
     for task in (Task.RELAX, Task.AIMD):
         for document in calculations.of_structure(context.db, context.campaign, context.name, task.value):
             if document["state"] == calculations.State.QUARANTINED.value:
-                error = document["error"]
-                found.append(f"{document['key']}: {error['kind']}: {error['diagnosis']}")
+                found.append(f"{document['key']}: {document['error']['diagnosis']}")
             elif document["state"] != calculations.State.DONE.value:
                 found.append(f"{document['key']}: its Firework fizzled; see lpad get_fws -s FIZZLED")
     # That nothing is built without a relaxed structure needs no line of its own.
@@ -109,10 +108,10 @@ def _problems(context: StructureContext) -> list[str]:
     refused = configurations.of_structure(
         context.db, context.campaign, context.name, state=Label.QUARANTINED.value
     )
-    by_kind = Counter(document["error"]["kind"] for document in refused)
-    for kind, count in sorted(by_kind.items()):
-        example = next(d["error"]["diagnosis"] for d in refused if d["error"]["kind"] == kind)
-        found.append(f"{count} frames quarantined: {kind}, such as {example}")
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for document in refused:
+        reasons[document["error"]["kind"]].append(document["error"]["diagnosis"])
+    found += [f"{len(lines)} frames quarantined, such as: {lines[0]}" for _, lines in sorted(reasons.items())]
     return found
 
 

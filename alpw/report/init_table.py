@@ -26,8 +26,8 @@ def plan_table(plans: Sequence[StructurePlan]) -> Table:
             "yes" if plan.relax else "-",
             _stages(plan.stages),
             f"{plan.runs} {plan.dynamics}" if plan.dynamics else "-",
-            _number(plan.frames, "by the control file") if plan.dynamics else "-",
-            _number(plan.labels, "each frame"),
+            _number(plan.frames, "auto") if plan.dynamics else "-",
+            _number(plan.labels, "all") if plan.labels != 0 else "-",
         )
     return table
 

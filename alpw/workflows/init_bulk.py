@@ -18,7 +18,7 @@ from alpw.config import Dft, InitBulk, ResourceBlock
 from alpw.workflows.firework import DFT, EXPLORE, LIGHT, SCF, build
 from alpw.workflows.plan import chunks
 
-FOLDER = "init_bulk"
+FOLDER = "calculations"
 """below the folder of the campaign; holds one folder per start structure"""
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from alpw.codes.protocol import Task
+from alpw.codes.registry import code_of
 from alpw.config import InitBulk, InitResource, StartConfig
-from alpw.config.dynamics import BigModel
 from alpw.structures.recipe import build, count, leaves
 from alpw.workflows.firework import DFT, EXPLORE, LIGHT, SCF
 from alpw.workflows.launch_init import name_of, read_starts
@@ -31,7 +31,7 @@ class StructurePlan:
         leaves: structures that nothing more is made of.
         dynamics: ``aimd`` or ``bigmodel``; None without.
         runs: of dynamics.
-        frames: of all runs together; None where control files decide.
+        frames: of all runs together, thinned; None where their autocorrelation decides.
         labels: largest number of single-point labels; None where ``frames`` decides.
         fireworks: by category; those of labels are left out where their number is not known.
         core_hours: what past calculations let expect, by task; without an entry where none was made.
@@ -69,7 +69,7 @@ def plan_init(init: InitBulk, resource: InitResource, cost: Cost) -> list[Struct
         tree = build(atoms, replace(entry.recipe, perturb=min(1, entry.perturb)), seed=0, root="init")
         n_leaves = leaves(entry.recipe)
         runs = n_leaves * len(init.runs_of(entry))
-        frames = _frames(init, entry, runs)
+        frames = _frames(init, entry, n_leaves)
         labels = _labels(init, entry, start.number, n_leaves, frames)
         plan = StructurePlan(
             name=name_of(atoms, start.number),
@@ -89,13 +89,14 @@ def plan_init(init: InitBulk, resource: InitResource, cost: Cost) -> list[Struct
     return plans
 
 
-def _frames(init: InitBulk, entry: StartConfig, runs: int) -> int | None:
+def _frames(init: InitBulk, entry: StartConfig, n_leaves: int) -> int | None:
     dynamics = init.dynamics_of(entry)
     if dynamics is None:
         return 0
-    if not isinstance(dynamics, BigModel) or init.interval == "auto":
+    if init.interval == "auto":
         return None
-    return runs * max(0, ceil((dynamics.frames - dynamics.discard) / init.interval))
+    asked = [code_of(dft.dft_style).frames_asked(dft) for _, dft in init.runs_of(entry)]
+    return n_leaves * sum(max(0, ceil((n - dynamics.discard) / init.interval)) for n in asked)
 
 
 def _labels(init: InitBulk, entry: StartConfig, index: int, n_leaves: int, frames: int | None) -> int | None:

@@ -2,9 +2,9 @@
 
 | number | how it comes about |
 | --- | --- |
-| generated | copies per parent, stage by stage: one supercell, two scales of it, ``perturb`` copies of each scale |
+| generated | copies per parent, stage by stage: one supercell, its two scales, ``perturb`` copies of each |
 | runs | AIMD from the leaves of structure 0 alone; structure 1 has ``aimd`` false |
-| frames | VASP: NSW. PWmat: the steps of MD_DETAIL, without the first structure. CP2K and xTB: STEPS and the first |
+| frames | VASP: NSW. PWmat: the steps of MD_DETAIL. CP2K and xTB: the steps, and the first structure |
 | trajectories | structures of a block times temperatures, summed over the blocks of iteration 0 |
 | explored | 1000 steps (xTB 200), one frame in 10, and the first: 101 (21) for each trajectory |
 """

@@ -25,25 +25,18 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES, STANDINS = ROOT / "examples", ROOT / "tests" / "standins"
 BIN = Path(sys.executable).parent
 
-LEFT_BEHIND = (
-    "collection",
-    "init_bulk.png",
-    "workers",
-    "launches",
-    "queue",
-    "iter.*",
-    "models",
-    "*.skf",
-    "*.UPF",
+LEFT_BEHIND = shutil.ignore_patterns(
+    *("collection", "init_bulk.png", "workers", "launches", "queue", "iter.*", "models"),
+    *("summary.json", "history.png", "Si_POTCAR", "*.UPF", "in_skf"),
 )
-"""what running an example leaves in its folder, and what its user puts there"""
+"""what running an example leaves in its folders, and what its user puts there"""
 
 LICENSED: Mapping[str, tuple[str, Sequence[str]]] = {
     "si_vasp": (".", ("vasp_std", "--potcar", "Si")),
     "si_pwmat": (".", ("PWmat", "--upf", "Si")),
     "si_dftb": ("in_skf", ("PWmat", "--skf", "Si")),
 }
-"""example -> folder and call of the stand-in that makes files with the names and headers of the licensed ones"""
+"""example -> folder, and call of the stand-in that makes files with the headers of the licensed ones"""
 
 POTCAR = "Si_POTCAR"
 """where the printed POTCAR goes; the others are written by their stand-ins"""
@@ -86,25 +79,20 @@ class Workshop:
                 (folder / POTCAR).write_text(printed)
         return folder
 
-    def plan(self, name: str) -> list[dict[str, Any]]:
-        """What ``--dry-run`` says of each start structure of a copy."""
-        return self._alpw(self.folder / name / "init_bulk", "init_bulk", "init_param.json", "--dry-run")
-
     def init_bulk(self, name: str) -> dict[str, Any]:
         """Make the first data set of a copy; returns the campaign's summary."""
-        return self._alpw(self.folder / name / "init_bulk", "init_bulk", "init_param.json", *self._database)
+        return self._alpw(self.folder / name / "init_bulk", "init_bulk", "init_param.json")
 
     def run(self, name: str) -> dict[str, Any]:
         """Active learning to its end, after `init_bulk`; returns the campaign's summary."""
-        return self._alpw(self.folder / name, "run", "param.json", *self._database)
+        return self._alpw(self.folder / name, "run", "param.json")
 
-    @property
-    def _database(self) -> list[str]:
-        return ["--launchpad", str(self.launchpad_file)]
-
-    def _alpw(self, folder: Path, command: str, param: str, *options: str) -> Any:
-        call = [str(BIN / "alpw"), command, param, "resource.json", "--json", *options]
-        return json.loads(self._output(call, folder))
+    def _alpw(self, folder: Path, command: str, param: str) -> dict[str, Any]:
+        call = [str(BIN / "alpw"), command, param, "resource.json", "--json"]
+        document: dict[str, Any] = json.loads(
+            self._output([*call, "--launchpad", str(self.launchpad_file)], folder)
+        )
+        return document
 
     def _output(self, call: Sequence[str], folder: Path) -> str:
         """Standard output of a call.

@@ -10,6 +10,7 @@ from ase import Atoms
 from custodian.custodian import ErrorHandler, Validator
 
 from alpw.codes.ase import outputs
+from alpw.codes.ase.control import read_control
 from alpw.codes.ase.corrections import settings_of_document
 from alpw.codes.ase.documents import STEPS, STOP_FILE
 from alpw.codes.ase.handlers import DriverCrashHandler, RefusalHandler
@@ -55,6 +56,10 @@ class DriverCode:
 
     def validators(self, task: Task = Task.LABEL) -> list[Validator]:
         return [ResultValidator(task)]
+
+    def frames_asked(self, dft: Dft) -> int:
+        control = read_control(dft, Task.AIMD)
+        return int(control["steps"]) // int(control["stride"]) + 1
 
     def settings_of_inputs(self, directory: Path) -> dict[str, str]:
         return settings_of_document(directory, self.document)

@@ -119,6 +119,9 @@ class Cp2k:
     def read_steps(self, directory: Path, atoms: Atoms, dft: Dft, task: Task) -> LabelledFrames | None:
         return outputs.without_start(outputs.read_steps(directory, atoms), directory)
 
+    def frames_asked(self, dft: Dft) -> int:
+        return int(inputs.load(dft).need("MOTION/MD").get("STEPS")) + 1
+
     def complete(self, directory: Path, task: Task) -> bool:
         if task is Task.AIMD:
             return outputs.md_is_complete(directory)

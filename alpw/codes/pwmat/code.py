@@ -14,7 +14,7 @@ from alpw.codes.corrections import Rules
 from alpw.codes.handlers import tail
 from alpw.codes.process import TERMINATED
 from alpw.codes.protocol import Task
-from alpw.codes.pwmat import inputs, outputs, resumption, theory
+from alpw.codes.pwmat import inputs, motion, outputs, resumption, theory
 from alpw.codes.pwmat.corrections import RULES, STRUCTURE, settings_of
 from alpw.codes.pwmat.etot import INPUT, read_etot
 from alpw.codes.pwmat.handlers import (
@@ -117,6 +117,9 @@ class Pwmat:
 
     def read_steps(self, directory: Path, atoms: Atoms, dft: Dft, task: Task) -> LabelledFrames | None:
         return outputs.read_steps(directory, atoms, task)
+
+    def frames_asked(self, dft: Dft) -> int:
+        return motion.md_detail(inputs.load(dft))[1]
 
     def complete(self, directory: Path, task: Task) -> bool:
         return outputs.complete(directory, task)

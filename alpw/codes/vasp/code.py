@@ -109,6 +109,9 @@ class Vasp:
     def read_steps(self, directory: Path, atoms: Atoms, dft: Dft, task: Task) -> LabelledFrames | None:
         return outputs.read_steps(directory, atoms, dft, task)
 
+    def frames_asked(self, dft: Dft) -> int:
+        return inputs.load(dft).integer("NSW", 0)
+
     def complete(self, directory: Path, task: Task) -> bool:
         return outputs.complete(directory, task)
 

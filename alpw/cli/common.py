@@ -8,13 +8,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
+from pydantic import ValidationError
 from pymongo.errors import PyMongoError
 from rich.console import Console
 from rich.text import Text
 
+from alpw.config.section import Section
 from alpw.errors import AlpwError, InputError
 
 #: Exit statuses of every command.
@@ -34,7 +36,34 @@ LaunchpadFile = Annotated[
         "--launchpad", "-l", metavar="FILE", help="my_launchpad.yaml; found as FireWorks does if omitted."
     ),
 ]
+CampaignName = Annotated[
+    str | None, typer.Option("--campaign", help="Name of the campaign, instead of the one in PARAM.")
+]
+WorkDir = Annotated[
+    Path | None, typer.Option("--work-dir", help="Folder of the campaign, instead of the one in PARAM.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Local tasks at a time; the cores by default.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+Inputs = TypeVar("Inputs", bound=Section)
+
+
+def placed(inputs: Inputs, campaign: str | None, work_dir: Path | None) -> Inputs:
+    """The user's parameters with the name and the folder that the command line gives, if any.
+
+    Raises:
+        InputError: no name.
+    """
+    given = {"campaign": campaign, "work_dir": str(work_dir.resolve()) if work_dir else None}
+    changes = {key: value for key, value in given.items() if value is not None}
+    try:
+        return type(inputs).model_validate(inputs.model_dump(mode="json") | changes)
+    except ValidationError as error:
+        text = f"{campaign!r} is no name; letters, digits, '_', '.' and '-' make one"
+        raise InputError(text, key="--campaign") from error
 
 
 @contextmanager

@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from alpw.cli.common import (
     EXIT_FAILED,
     AsJson,
+    CampaignName,
     LaunchpadFile,
+    WorkDir,
+    Workers,
     complaints,
     console,
     errors_as_exit_status,
     note,
+    placed,
     print_json,
 )
 from alpw.cli.watch import View, watch
+from alpw.cluster import recovery, worker
 from alpw.cluster.supervisor import default_workers
 from alpw.config import InitBulk, InitResource, load_init_inputs
 from alpw.database import campaigns
@@ -28,7 +32,7 @@ from alpw.database.campaigns import CampaignState
 from alpw.database.costs import core_hours_per_atom
 from alpw.database.init_summary import InitSummary, summarise_init
 from alpw.database.launchpad import find_launchpad_file, open_launchpad
-from alpw.errors import DatabaseError, InputError
+from alpw.errors import DatabaseError
 from alpw.firetasks.collection import COLLECTION
 from alpw.formats.collection import DATA_PATHS
 from alpw.report.init_table import (
@@ -60,15 +64,9 @@ def init_bulk(
     param_file: InitFile,
     resource_file: InitResourceFile,
     launchpad: LaunchpadFile = None,
-    campaign: Annotated[
-        str | None, typer.Option(help="Name of the campaign, instead of the one in PARAM.")
-    ] = None,
-    work_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the campaign, instead of the one in PARAM.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Local tasks at a time; the cores by default.")
-    ] = None,
+    campaign: CampaignName = None,
+    work_dir: WorkDir = None,
+    workers: Workers = None,
     detach: Annotated[bool, typer.Option("--detach", help="Add the workflows and return.")] = False,
     update: Annotated[
         bool, typer.Option("--update", help="Apply changed inputs to what is not done yet.")
@@ -101,7 +99,10 @@ def init_bulk(
         launchpad_file = ensure_running(launchpad)
         fireworks = open_launchpad(launchpad_file)
         if update and campaigns.find(fireworks.db, init.campaign):
-            update_init(fireworks, init, resource)
+            alone = not worker.living(init.work_dir)
+            # What a dead worker held is no work in progress.
+            recovery.recover(fireworks, init.campaign, {}, alone=alone)
+            update_init(fireworks, init, resource, at_work=not alone)
         init.work_dir.mkdir(parents=True, exist_ok=True)
         created = start_init(fireworks, init, resource)
         summary = summarise_init(fireworks.db, init.campaign)
@@ -123,13 +124,7 @@ def _inputs(
     param_file: Path, resource_file: Path, campaign: str | None, work_dir: Path | None
 ) -> tuple[InitBulk, InitResource]:
     init, resource = load_init_inputs(param_file, resource_file)
-    given = {"campaign": campaign, "work_dir": str(work_dir.resolve()) if work_dir else None}
-    try:
-        changes = {key: value for key, value in given.items() if value is not None}
-        init = InitBulk.model_validate(init.model_dump(mode="json") | changes)
-    except ValidationError as error:
-        text = f"{campaign!r} is no name; letters, digits, '_', '.' and '-' make one"
-        raise InputError(text, key="--campaign") from error
+    init = placed(init, campaign, work_dir)
     check_init(init, resource)
     for remark in (*init.notes, *resource.notes):
         note(remark)

@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from alpw.cli.common import (
     EXIT_FAILED,
     AsJson,
+    CampaignName,
     LaunchpadFile,
     ParamFile,
     ResourceFile,
+    WorkDir,
+    Workers,
     complaints,
     console,
     errors_as_exit_status,
     note,
+    placed,
     print_json,
 )
 from alpw.cli.watch import View, watch
@@ -33,7 +36,6 @@ from alpw.database.access import ensure_running
 from alpw.database.campaigns import CampaignState
 from alpw.database.launchpad import open_launchpad
 from alpw.database.summary import CampaignSummary, summarise
-from alpw.errors import InputError
 from alpw.report.files import write_report
 from alpw.report.table import history_table, progress, progress_line
 from alpw.workflows.check import check_inputs
@@ -51,15 +53,9 @@ def run(
     param_file: ParamFile,
     resource_file: ResourceFile,
     launchpad: LaunchpadFile = None,
-    campaign: Annotated[
-        str | None, typer.Option(help="Name of the campaign, instead of the one in PARAM.")
-    ] = None,
-    work_dir: Annotated[
-        Path | None, typer.Option(help="Folder of the campaign, instead of the one in PARAM.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Local tasks at a time; the cores by default.")
-    ] = None,
+    campaign: CampaignName = None,
+    work_dir: WorkDir = None,
+    workers: Workers = None,
     detach: Annotated[bool, typer.Option("--detach", help="Add the workflow and return.")] = False,
     update: Annotated[
         bool, typer.Option("--update", help="Use changed inputs from the next iteration on.")
@@ -109,13 +105,7 @@ def _inputs(
     param_file: Path, resource_file: Path, campaign: str | None, work_dir: Path | None
 ) -> tuple[Param, Resource]:
     param, resource = load_inputs(param_file, resource_file)
-    given = {"campaign": campaign, "work_dir": str(work_dir.resolve()) if work_dir else None}
-    try:
-        changes = {key: value for key, value in given.items() if value is not None}
-        param = Param.model_validate(param.model_dump(mode="json") | changes)
-    except ValidationError as error:
-        text = f"{campaign!r} is no name; letters, digits, '_', '.' and '-' make one"
-        raise InputError(text, key="--campaign") from error
+    param = placed(param, campaign, work_dir)
     check_inputs(param, resource)
     for remark in (*param.notes, *resource.notes):
         note(remark)

@@ -17,8 +17,8 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.database import Database
 
+from alpw.database import failures
 from alpw.database.campaigns import now
-from alpw.database.configurations import error_document
 from alpw.database.documents import atoms_of, structure_document
 from alpw.database.upsert import insert_once
 from alpw.errors import CalculationError
@@ -129,7 +129,10 @@ def quarantine(db: Database, calculation: ObjectId, error: CalculationError) -> 
     """Record why a calculation has no result."""
     db[COLLECTION].update_one(
         {"_id": calculation},
-        {"$set": {"state": State.QUARANTINED.value, "error": error_document(error)}, "$unset": {"claim": ""}},
+        {
+            "$set": {"state": State.QUARANTINED.value, "error": failures.error_document(error)},
+            "$unset": {"claim": ""},
+        },
     )
 
 
@@ -139,17 +142,7 @@ def reopen(db: Database, campaign: str) -> int:
     What went wrong stays in ``errors``; finished steps are gone on from.
     """
     query = {"campaign": campaign, "state": State.QUARANTINED.value}
-    found = list(db[COLLECTION].find(query, {"error": 1}))
-    for document in found:
-        db[COLLECTION].update_one(
-            {"_id": document["_id"], "state": State.QUARANTINED.value},
-            {
-                "$set": {"state": State.WAITING.value},
-                "$push": {"errors": document["error"]},
-                "$unset": {"error": ""},
-            },
-        )
-    return len(found)
+    return len(failures.reopen(db[COLLECTION], query, State.WAITING.value))
 
 
 def forget_unfinished(db: Database, campaign: str) -> None:

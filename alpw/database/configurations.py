@@ -21,6 +21,7 @@ from pymongo import ReturnDocument
 from pymongo.database import Database
 
 from alpw import __version__
+from alpw.database import failures
 from alpw.database.campaigns import now
 from alpw.database.documents import frame_of, label_document, structure_document
 from alpw.database.upsert import insert_once
@@ -151,7 +152,7 @@ def store_label(
         refusal: why the label does not belong to the campaign's data set; it is quarantined.
     """
     state = State.QUARANTINED if refusal else State.LABELLED
-    why = {"error": error_document(refusal)} if refusal else {}
+    why = {"error": failures.error_document(refusal)} if refusal else {}
     result = db[COLLECTION].update_one(
         {"_id": configuration, "state": State.LABELLING.value},
         {
@@ -169,18 +170,6 @@ def store_label(
     return result.modified_count == 1
 
 
-def error_document(error: CalculationError) -> dict[str, Any]:
-    """Why something has no result: class, message, code, folder, and all of it in one line."""
-    return {
-        "kind": error.kind.value,
-        "message": error.message,
-        "code": error.code,
-        "directory": str(error.directory) if error.directory else None,
-        "diagnosis": error.diagnosis,
-        "at": now(),
-    }
-
-
 def put_back(db: Database, configuration: ObjectId) -> None:
     """Leave a configuration for which a job had too little time to another one."""
     db[COLLECTION].update_one(
@@ -193,7 +182,7 @@ def quarantine(db: Database, configuration: ObjectId, error: CalculationError) -
     """Record why a configuration has no label."""
     db[COLLECTION].update_one(
         {"_id": configuration, "state": {"$in": list(PENDING_STATES)}},
-        {"$set": {"state": State.QUARANTINED.value, "error": error_document(error)}},
+        {"$set": {"state": State.QUARANTINED.value, "error": failures.error_document(error)}},
     )
 
 
@@ -226,17 +215,7 @@ def reopen(db: Database, campaign: str, iteration: int) -> list[ObjectId]:
     again would give the same.
     """
     query = _of(campaign, iteration) | {"state": State.QUARANTINED.value, "energy": {"$exists": False}}
-    found = list(db[COLLECTION].find(query, {"_id": 1, "error": 1}))
-    for document in found:
-        db[COLLECTION].update_one(
-            {"_id": document["_id"], "state": State.QUARANTINED.value},
-            {
-                "$set": {"state": State.CANDIDATE.value},
-                "$push": {"errors": document["error"]},
-                "$unset": {"error": ""},
-            },
-        )
-    return [document["_id"] for document in found]
+    return failures.reopen(db[COLLECTION], query, State.CANDIDATE.value)
 
 
 def add_frame(
@@ -279,7 +258,7 @@ def add_frame(
             **structure_document(frame.atoms),
             **label_document(frame.label),
             **record,
-            **({"error": error_document(refusal)} if refusal else {}),
+            **({"error": failures.error_document(refusal)} if refusal else {}),
         },
     )
     return document["_id"]

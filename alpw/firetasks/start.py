@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,17 +26,19 @@ class StartCampaign(FiretaskBase):
     """
 
     required_params: ClassVar = ["param", "resource"]
+    steps: ClassVar[tuple[Callable[..., Any], ...]] = (load_inputs, check_inputs, start_campaign)
 
     def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
-        """Validate, then create or continue the campaign."""
-        param, resource = load_inputs(_find(self["param"]), _find(self["resource"]))
-        check_inputs(param, resource)
-        created = start_campaign(self.launchpad, param, resource)
+        """Read, check, then create or continue the campaign."""
+        load, check, start = self.steps
+        param, resource = load(_find(self["param"]), _find(self["resource"]))
+        check(param, resource)
+        created = start(self.launchpad, param, resource)
         return FWAction(stored_data={"campaign": param.campaign, "created": created})
 
 
 @explicit_serialize
-class StartInitBulk(FiretaskBase):
+class StartInitBulk(StartCampaign):
     """Validate the two input files of init_bulk and add the workflows of its start structures.
 
     Required parameters:
@@ -43,14 +46,7 @@ class StartInitBulk(FiretaskBase):
         resource: path of resource.json.
     """
 
-    required_params: ClassVar = ["param", "resource"]
-
-    def run_task(self, fw_spec: dict[str, Any]) -> FWAction:
-        """Validate, then create or continue the campaign."""
-        init, resource = load_init_inputs(_find(self["param"]), _find(self["resource"]))
-        check_init(init, resource)
-        created = start_init(self.launchpad, init, resource)
-        return FWAction(stored_data={"campaign": init.campaign, "created": created})
+    steps: ClassVar[tuple[Callable[..., Any], ...]] = (load_init_inputs, check_init, start_init)
 
 
 def _find(name: str) -> Path:

@@ -17,7 +17,7 @@ def diagnosis_lines(errors: Sequence[dict[str, Any]]) -> Iterator[str]:
     """One line per failure (code, class, what the log said, folder), and per class what to do about it.
 
     Args:
-        errors: documents as `alpw.database.configurations.error_document` makes them, newest first.
+        errors: documents as `alpw.database.failures.error_document` makes them, newest first.
     """
     for kind in FailureKind:
         of_kind = [error for error in errors if error["kind"] == kind.value]

@@ -102,19 +102,10 @@ def dynamics_workflow(
         block: says how many go into one Firework.
         bigmodel: whether a force field runs.
     """
-    title = "sample" if bigmodel else "aimd"
-    parts = chunks([str(run) for run in runs], block.group_size)
+    title, category = ("sample", EXPLORE) if bigmodel else ("aimd", DFT)
     fireworks = [
-        _own(
-            init,
-            index,
-            name,
-            "RunCalculations",
-            f"{title} {number + 1} of {len(parts)},",
-            calculations=part,
-            category=EXPLORE if bigmodel else DFT,
-        )
-        for number, part in enumerate(parts)
+        _own(init, index, name, "RunCalculations", f"{title} {which}", calculations=part, category=category)
+        for which, part in _numbered(runs, block.group_size)
     ]
     return Workflow(fireworks, {}, name=f"{init.campaign}: {title} {name}")
 
@@ -132,18 +123,9 @@ def labels_workflow(
         block: says how many go into one Firework.
         then_collect: whether a collection of their own follows.
     """
-    parts = chunks([str(label) for label in labels], block.group_size)
     fireworks = [
-        _own(
-            init,
-            index,
-            name,
-            "LabelChunk",
-            f"label {number + 1} of {len(parts)},",
-            configurations=part,
-            category=SCF,
-        )
-        for number, part in enumerate(parts)
+        _own(init, index, name, "LabelChunk", f"label {which}", configurations=part, category=SCF)
+        for which, part in _numbered(labels, block.group_size)
     ]
     links: dict[Firework, list[Firework]] = {}
     if then_collect:
@@ -151,6 +133,12 @@ def labels_workflow(
         links = {label: [collect] for label in fireworks}
         fireworks = [*fireworks, collect]
     return Workflow(fireworks, links, name=f"{init.campaign}: label {name}")
+
+
+def _numbered(ids: Sequence[Any], size: int) -> list[tuple[str, list[str]]]:
+    """Chunks of ids, each with the words that tell it from the others."""
+    parts = chunks([str(identity) for identity in ids], size)
+    return [(f"{number} of {len(parts)},", part) for number, part in enumerate(parts, 1)]
 
 
 def structure_name(formula: str, index: int) -> str:

@@ -41,21 +41,37 @@ def start_campaign(launchpad: LaunchPad, param: Param, resource: Resource) -> bo
     Raises:
         InputError: the name belongs to a campaign of another directory or with other inputs.
     """
-    prepare(launchpad)
-    db = database(launchpad)
-    ensure_indexes(db)
-    created = _create(db, param, resource)
-    if not created:
-        check_same(campaigns.get(db, param.campaign), param, resource)
+    created = enter(launchpad, param, resource, lambda db: _inputs_document(db, param, resource))
     continue_campaign(launchpad, param.campaign)
     return created
 
 
-def _create(db: Database, param: Param, resource: Resource) -> bool:
-    if campaigns.find(db, param.campaign):
-        return False
-    document = {**_inputs_document(db, param, resource), "work_dir": str(param.work_dir)}
-    return campaigns.create(db, param.campaign, {**document, "alpw_version": __version__})
+def enter(
+    launchpad: LaunchPad,
+    param: Param | InitBulk,
+    resource: Resource,
+    document: Callable[[Database], dict[str, Any]],
+) -> bool:
+    """Create a campaign of any kind, or see that the one of its name is the same; returns whether it is new.
+
+    Args:
+        launchpad: the LaunchPad.
+        param: the user's parameters.
+        resource: the user's resources.
+        document: makes what is kept of them.
+
+    Raises:
+        InputError: the name belongs to a campaign of another directory or with other inputs.
+    """
+    prepare(launchpad)
+    db = database(launchpad)
+    ensure_indexes(db)
+    if campaigns.find(db, param.campaign) is None:
+        own = {"kind": KINDS[type(param)], "work_dir": str(param.work_dir), "alpw_version": __version__}
+        if campaigns.create(db, param.campaign, {**document(db), **own}):
+            return True
+    check_same(campaigns.get(db, param.campaign), param, resource)
+    return False
 
 
 def _inputs_document(db: Database, param: Param, resource: Resource) -> dict[str, Any]:

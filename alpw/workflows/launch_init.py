@@ -8,17 +8,15 @@ from ase import Atoms
 from fireworks import LaunchPad, Workflow
 from pymongo.database import Database
 
-from alpw import __version__
 from alpw.config import InitBulk, InitResource, StartConfig, inputs_hash
 from alpw.database import calculations, campaigns, claims, configurations, preparations
-from alpw.database.indexes import ensure_indexes
-from alpw.database.launchpad import database, prepare
+from alpw.database.launchpad import database
 from alpw.database.owner import process_identity
 from alpw.errors import InputError
 from alpw.structures.hash import structure_hash
 from alpw.structures.read import read_structure
 from alpw.workflows.init_bulk import structure_name, structure_workflow
-from alpw.workflows.launch import check_place, check_same, start_structures, store_structures
+from alpw.workflows.launch import check_place, enter, start_structures, store_structures
 
 EXTENSIBLE = frozenset(
     {
@@ -57,21 +55,7 @@ def start_init(launchpad: LaunchPad, init: InitBulk, resource: InitResource) -> 
     Raises:
         InputError: the name belongs to a campaign of another directory or with other inputs.
     """
-    prepare(launchpad)
-    db = database(launchpad)
-    ensure_indexes(db)
-    created = campaigns.find(db, init.campaign) is None and campaigns.create(
-        db,
-        init.campaign,
-        {
-            "kind": campaigns.INIT_BULK,
-            **_inputs_document(db, init, resource),
-            "work_dir": str(init.work_dir),
-            "alpw_version": __version__,
-        },
-    )
-    if not created:
-        check_same(campaigns.get(db, init.campaign), init, resource)
+    created = enter(launchpad, init, resource, lambda db: _inputs_document(db, init, resource))
     continue_init(launchpad, init.campaign)
     return created
 
@@ -169,8 +153,16 @@ def retry_init(launchpad: LaunchPad, name: str) -> None:
     continue_init(launchpad, name)
 
 
-def update_init(launchpad: LaunchPad, init: InitBulk, resource: InitResource) -> None:
+def update_init(
+    launchpad: LaunchPad, init: InitBulk, resource: InitResource, *, at_work: bool = False
+) -> None:
     """Apply changed inputs to what is not done yet: further structures, other control files, other resources.
+
+    Args:
+        launchpad: the LaunchPad.
+        init: the new parameters.
+        resource: the new resources.
+        at_work: whether the campaign has living workers.
 
     Raises:
         InputError: something is running, or the change would give another meaning to what is there.
@@ -178,8 +170,8 @@ def update_init(launchpad: LaunchPad, init: InitBulk, resource: InitResource) ->
     db = database(launchpad)
     campaign = campaigns.get(db, init.campaign)
     check_place(campaign, init)
-    busy = {"spec.campaign": init.campaign, "state": {"$in": ["READY", "RESERVED", "RUNNING"]}}
-    if launchpad.fireworks.count_documents(busy):
+    busy = {"spec.campaign": init.campaign, "state": {"$in": ["RESERVED", "RUNNING"]}}
+    if at_work or launchpad.fireworks.count_documents(busy):
         text = f"campaign '{init.campaign}' is at work; its inputs can change when it has ended"
         raise InputError(text, init.file, "campaign")
     _check_extension(db, campaign, init)

@@ -22,6 +22,13 @@ settings.load_profile("patient")
 
 BIN = Path(sys.executable).parent
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules with slow tests first, so that at the end no worker is left alone with one of them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 TINY = {
     "campaign": "tiny",
     "initial": {"perturb": 6, "cell_pert_fraction": 0.0, "atom_pert_distance": 0.1},

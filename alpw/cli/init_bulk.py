@@ -29,9 +29,10 @@ from alpw.config import InitBulk, InitResource, load_init_inputs
 from alpw.database import campaigns
 from alpw.database.access import ensure_running
 from alpw.database.campaigns import CampaignState
-from alpw.database.costs import core_hours_per_atom
+from alpw.database.costs import core_hours
 from alpw.database.init_summary import InitSummary, summarise_init
 from alpw.database.launchpad import find_launchpad_file, open_launchpad
+from alpw.database.owner import process_id
 from alpw.errors import DatabaseError
 from alpw.firetasks.collection import COLLECTION
 from alpw.formats.collection import DATA_PATHS
@@ -99,10 +100,10 @@ def init_bulk(
         launchpad_file = ensure_running(launchpad)
         fireworks = open_launchpad(launchpad_file)
         if update and campaigns.find(fireworks.db, init.campaign):
-            alone = not worker.living(init.work_dir)
+            living = worker.living(init.work_dir)
             # What a dead worker held is no work in progress.
-            recovery.recover(fireworks, init.campaign, {}, alone=alone)
-            update_init(fireworks, init, resource, at_work=not alone)
+            recovery.recover(fireworks, init.campaign, {}, alone=not living)
+            update_init(fireworks, init, resource, [process_id(identity) for identity in living])
         init.work_dir.mkdir(parents=True, exist_ok=True)
         created = start_init(fireworks, init, resource)
         summary = summarise_init(fireworks.db, init.campaign)
@@ -135,12 +136,12 @@ def _cost(launchpad: Path | None) -> Cost:
     """What the database knows of past costs, if there is one that answers; none is started for it."""
     file = find_launchpad_file(launchpad)
     if file is None:
-        return lambda code, task: None
+        return lambda dft, task: None
     try:
         db = open_launchpad(file).db
     except DatabaseError:
-        return lambda code, task: None
-    return lambda code, task: core_hours_per_atom(db, code, task)
+        return lambda dft, task: None
+    return lambda dft, task: core_hours(db, dft, task)
 
 
 def _show_plan(plans: list[StructurePlan], as_json: bool) -> None:

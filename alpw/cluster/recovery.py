@@ -205,10 +205,12 @@ def retry(launchpad: LaunchPad, campaign: str) -> None:
             launchpad.rerun_fw(firework["fw_id"])
 
 
-def failure_reasons(launchpad: LaunchPad, campaign: str) -> dict[str, str]:
-    """For each fizzled Firework of a campaign, the last line of its exception."""
+def failure_reasons(launchpad: LaunchPad, campaign: str, structure: int | None = None) -> dict[str, str]:
+    """For each fizzled Firework of a campaign, or of a structure of it, the last line of its exception."""
     reasons = {}
-    query = {"spec.campaign": campaign, "state": "FIZZLED"}
+    query: dict[str, Any] = {"spec.campaign": campaign, "state": "FIZZLED"}
+    if structure is not None:
+        query["spec.structure"] = structure
     for firework in launchpad.fireworks.find(query, {"fw_id": 1, "name": 1, "launches": 1}):
         launch = launchpad.launches.find_one({"launch_id": {"$in": firework["launches"]}}) or {}
         stored = (launch.get("action") or {}).get("stored_data") or {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -29,8 +29,12 @@ class AimdFile(ControlFile):
             base: what all calculations have in common.
         """
         dft = base.with_control(self)
-        named = [(f"{t:g}K", dft.model_copy(update={"temperature": t})) for t in self.temps]
-        return [("", named[0][1])] if len(named) == 1 else named or [("", dft)]
+        if not self.temps:
+            return [("", dft)]
+        return [(_kelvin(t), dft.model_copy(update={"temperature": t})) for t in self.temps]
+
+    def problems(self) -> Iterator[Problem]:
+        yield from _twice("temps", map(_kelvin, self.temps))
 
 
 class BigModel(Section):
@@ -65,11 +69,11 @@ class BigModel(Section):
         elif self.calculator and self.calculator.endswith(".py"):
             text = f"{self.calculator!r} is a script; name the ASE calculator that it makes, by import path"
             yield Problem(("calculator",), text)
+        yield from _twice("temps", map(_kelvin, self.temps))
+        yield from _twice("press", map(_bar, self.press))
         if self.trj_freq > self.nsteps:
             text = f"{self.trj_freq} is larger than nsteps {self.nsteps}: only the first frame is written"
             yield Problem(("trj_freq",), text)
-        if self.discard > self.nsteps // self.trj_freq:
-            yield Problem(("discard",), f"{self.discard} leaves none of {self.frames} frames")
 
     @classmethod
     def shorthand(cls, value: Any) -> Any:
@@ -78,11 +82,6 @@ class BigModel(Section):
             return {"calculator" if value.endswith(".py") else "model": value}
         return value
 
-    @property
-    def frames(self) -> int:
-        """Frames of one run, the first structure included."""
-        return self.nsteps // self.trj_freq + 1
-
     def runs(self, base: Dft) -> list[tuple[str, Dft]]:
         """A name and the settings of each run that a structure gets.
 
@@ -90,7 +89,6 @@ class BigModel(Section):
             base: what all calculations have in common.
         """
         pressures = self.press if self.ensemble == "npt" else [None]
-        several = len(self.temps) * len(pressures) > 1
         found = []
         for temperature, pressure in product(self.temps, pressures):
             motion: dict[str, Any] = {
@@ -104,7 +102,7 @@ class BigModel(Section):
             }
             if pressure is not None:
                 motion |= {"pressure": pressure, "taup": 1000 * self.taup}
-            name = f"{temperature:g}K" + ("" if pressure is None else f"_{pressure:g}bar")
+            name = _kelvin(temperature) + ("" if pressure is None else f"_{_bar(pressure)}")
             changes = {
                 "dft_style": "ase",
                 "input": None,
@@ -113,5 +111,20 @@ class BigModel(Section):
                 "model": self.model,
                 "motion": motion,
             }
-            found.append((name if several else "", base.model_copy(update=changes)))
+            found.append((name, base.model_copy(update=changes)))
         return found
+
+
+def _kelvin(temperature: float) -> str:
+    return f"{temperature:g}K"
+
+
+def _bar(pressure: float) -> str:
+    return f"{pressure:g}bar"
+
+
+def _twice(key: str, names: Iterable[str]) -> Iterator[Problem]:
+    """Runs are told apart by their names."""
+    found = list(names)
+    if len(set(found)) < len(found):
+        yield Problem((key,), f"{', '.join(found)}: a run is asked for twice")

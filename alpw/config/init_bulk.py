@@ -48,7 +48,26 @@ def _with_kind(name: Any) -> Any:
 
 
 def _interval(value: Any) -> Any:
-    return value.strip().lower() if isinstance(value, str) else value
+    words = value.strip().lower() if isinstance(value, str) else value
+    if words != "auto" and not (type(words) is int and words >= 1):
+        raise ValueError(f'{value!r} must be a whole number, at least 1, or "auto"')
+    return words
+
+
+def _shares(total: int, caps: dict[int, int | None]) -> dict[int, int]:
+    """A total divided evenly, the first ones first, and nobody above a cap."""
+    shares = dict.fromkeys(caps, 0)
+    waiting = list(caps)
+    while total and waiting:
+        each = max(1, total // len(waiting))
+        for number in list(waiting):
+            cap = caps[number]
+            more = min(each, total, total if cap is None else cap - shares[number])
+            shares[number] += more
+            total -= more
+            if cap is not None and shares[number] == cap:
+                waiting.remove(number)
+    return shares
 
 
 class InitBulk(Section):
@@ -195,19 +214,24 @@ class InitBulk(Section):
         return dynamics.runs(self.dft) if dynamics else []
 
     def label_quota(self, index: int) -> int | None:
-        """The share of ``scf_max_num`` of a start structure; None for no limit."""
-        labelled = [start.number for start in self.starts if self.sys_configs[start.entry].scf]
-        if self.scf_max_num is None or index not in labelled:
+        """The share of ``scf_max_num`` of a start structure; None for no limit.
+
+        Shares are even; what a structure may not take because of its ``direct_max_num`` goes to the others.
+        """
+        entries = {start.number: self.sys_configs[start.entry] for start in self.starts}
+        caps = {
+            number: entry.direct_max_num if entry.direct else None
+            for number, entry in entries.items()
+            if entry.scf
+        }
+        if self.scf_max_num is None or index not in caps:
             return None
-        share, rest = divmod(self.scf_max_num, len(labelled))
-        return share + (labelled.index(index) < rest)
+        return _shares(self.scf_max_num, caps)[index]
 
     def _with(self, controls: Sequence[ControlFile], index: int) -> Dft:
         return self.dft.with_control(controls[index]) if controls else self.dft
 
     def problems(self) -> Iterator[Problem]:
-        if isinstance(self.interval, int) and self.interval < 1:
-            yield Problem(("interval",), f'{self.interval} must be at least 1, or "auto"')
         for i, entry in enumerate(self.sys_configs):
             yield from (Problem(("sys_configs", i, key), text) for key, text in self._entry_problems(entry))
         yield from self._mixed_labels()
@@ -248,4 +272,7 @@ class InitBulk(Section):
 
     def remarks(self) -> Iterator[Problem]:
         yield from (Problem(("dft", *loc), text) for loc, text in self.dft.remarks())
+        files = [start.file for start in self.starts]
+        for file in sorted({file for file in files if files.count(file) > 1}):
+            yield Problem(("sys_configs",), f"takes {file} more than once")
         yield from compat.notes(self)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from ase.data import atomic_numbers
 from pydantic import BeforeValidator, Field
 
@@ -13,11 +14,18 @@ from alpw.config.explore import Count, Index, SysConfig
 from alpw.config.section import Problem, Section, choices, setting
 from alpw.errors import InputError
 from alpw.structures.perturb import supercell_matrix
-from alpw.structures.recipe import Recipe
+from alpw.structures.read import read_structure
+from alpw.structures.recipe import Recipe, leaves
 from alpw.structures.recipe import Slab as SlabRecipe
 from alpw.structures.recipe import Swap as SwapRecipe
 from alpw.structures.recipe import Vacancy as VacancyRecipe
 from alpw.structures.sanity import MINIMUM_FRACTION
+
+MOST_STRUCTURES = 100_000
+"""of one entry: more are a slip of the finger"""
+
+MOST_ATOMS = 100_000
+"""of one structure: far beyond what any code here labels"""
 
 Matrix = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
 Miller = tuple[int, int, int]
@@ -37,8 +45,11 @@ def _words(value: Any) -> Any:
 def _matrix(value: Any) -> Any:
     if value is None:
         return None
+    words = _words(value)
+    if isinstance(words, list) and all(isinstance(x, (int, float)) and x == int(x) for x in words):
+        words = [int(x) for x in words]
     try:
-        return tuple(tuple(int(x) for x in row) for row in supercell_matrix(_words(value)))
+        return tuple(tuple(int(x) for x in row) for row in supercell_matrix(words))
     except InputError as error:
         raise ValueError(error.message) from error
 
@@ -53,13 +64,21 @@ def _factors(value: Any) -> Any:
 
 
 def _axes(value: Any) -> Any:
-    return tuple(map(int, value)) if isinstance(value, (list, tuple)) else value
+    if not (isinstance(value, (list, tuple)) and len(value) == 3 and all(axis in (0, 1) for axis in value)):
+        raise ValueError(f"{value!r} must be three numbers 0 or 1")
+    return tuple(map(int, value))
 
 
 def _planes(value: Any) -> Any:
     """One plane or several, each as three whole numbers."""
-    planes = [value] if isinstance(value, list) and not any(isinstance(p, list) for p in value) else value
-    return tuple(map(tuple, planes)) if isinstance(planes, (list, tuple)) else planes
+    one = isinstance(value, (list, tuple)) and not any(isinstance(part, (list, tuple)) for part in value)
+    planes = [value] if one else value
+    if not isinstance(planes, (list, tuple)) or not all(
+        isinstance(plane, (list, tuple)) and len(plane) == 3 and all(type(x) is int for x in plane)
+        for plane in planes
+    ):
+        raise ValueError(f"{value!r} is no plane; give three whole numbers [h, k, l], or a list of such")
+    return tuple(map(tuple, planes))
 
 
 class Slab(Section):
@@ -149,12 +168,27 @@ class StartConfig(SysConfig):
     scf_input_idx: Index = setting(0, meaning="entry of scf_input")
 
     def problems(self) -> Iterator[Problem]:
-        if any(axis not in (0, 1) for axis in self.pbc):
-            yield Problem(("pbc",), f"{list(self.pbc)} must be three numbers 0 or 1")
         if len(set(self.scale)) < len(self.scale):
             yield Problem(("scale",), f"{self.scale} names a factor twice")
         if self.aimd and self.bigmodel:
             yield Problem(("bigmodel",), "stands in place of AIMD; set one of aimd and bigmodel to false")
+        try:
+            number = leaves(self.recipe)
+        except InputError as error:
+            yield Problem(tuple((error.key or "").split(".")), error.message)
+        else:
+            if number > MOST_STRUCTURES:
+                yield Problem(
+                    ("perturb",), f"makes {number} structures in all; allowed are {MOST_STRUCTURES}"
+                )
+
+    def file_problems(self) -> Iterator[Problem]:
+        yield from super().file_problems()
+        if self.super_cell is not None and self.files:
+            cells = round(np.linalg.det(self.super_cell))
+            largest = cells * max(len(read_structure(path, self.format)) for path in self.files)
+            if largest > MOST_ATOMS:
+                yield Problem(("super_cell",), f"makes {largest} atoms; allowed are {MOST_ATOMS}")
 
     @property
     def recipe(self) -> Recipe:

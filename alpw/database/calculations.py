@@ -136,13 +136,16 @@ def quarantine(db: Database, calculation: ObjectId, error: CalculationError) -> 
     )
 
 
-def reopen(db: Database, campaign: str) -> int:
-    """Let a campaign's quarantined calculations wait again; returns how many.
+def reopen(db: Database, campaign: str) -> None:
+    """Let everything of a campaign that is not done wait again; for a campaign of which nothing runs.
 
     What went wrong stays in ``errors``; finished steps are gone on from.
     """
     query = {"campaign": campaign, "state": State.QUARANTINED.value}
-    return len(failures.reopen(db[COLLECTION], query, State.WAITING.value))
+    failures.reopen(db[COLLECTION], query, State.WAITING.value)
+    # Claimed by Fireworks that fizzled: no other one could claim them.
+    held = {"campaign": campaign, "state": {"$in": [State.RUNNING.value, State.UNFINISHED.value]}}
+    db[COLLECTION].update_many(held, {"$set": {"state": State.WAITING.value}, "$unset": {"claim": ""}})
 
 
 def forget_unfinished(db: Database, campaign: str) -> None:

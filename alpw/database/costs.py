@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from statistics import median
 from typing import Any
 
 from pymongo.database import Database
 
+from alpw.config import Dft
 from alpw.database import calculations, configurations
 
 NEWEST = 500
 """calculations that an estimate is made from"""
 
 
-def core_hours_per_atom(db: Database, code: str, task: str) -> float | None:
-    """Median cost of a calculation, divided by its number of atoms; None before the first one.
+def core_hours(db: Database, dft: Dft, task: str) -> float | None:
+    """Median cost of a calculation per atom, for ``aimd`` per atom and frame; None before the first one.
+
+    Past calculations count if they were made by the same code; of ASE calculators, by the same one.
 
     Args:
         db: the database.
-        code: its ``dft_style``.
+        dft: settings of the calculation.
         task: ``relax``, ``aimd`` or ``label``.
     """
-    known: dict[str, Any] = {"code": code, "cores": {"$exists": True}}
+    made: dict[str, Any] = {"code": dft.dft_style, "cores": {"$exists": True}}
     if task == "label":
-        collection, query = configurations.COLLECTION, {**known, "state": "labelled"}
-    else:
-        collection, query = calculations.COLLECTION, {**known, "state": "done", "task": task}
-    found = (
-        db[collection].find(query, {"wall_time": 1, "cores": 1, "n_atoms": 1}).sort("_id", -1).limit(NEWEST)
-    )
-    costs = [d["wall_time"] * d["cores"] / d["n_atoms"] / 3600 for d in found if d.get("wall_time")]
+        if dft.dft_style == "ase":
+            # A label does not say by which calculator in a form that could be looked for.
+            return None
+        return _median(db[configurations.COLLECTION].find({**made, "state": "labelled"}, _FIELDS), False)
+    made |= {"task": task, "state": "done"}
+    if dft.dft_style == "ase":
+        model = str(dft.model) if dft.model else None
+        made |= {"dft.calculator": dft.calculator, "dft.model": model}
+    return _median(db[calculations.COLLECTION].find(made, _FIELDS), task == "aimd")
+
+
+_FIELDS = {"wall_time": 1, "cores": 1, "n_atoms": 1, "steps": 1}
+
+
+def _median(found: Any, per_frame: bool) -> float | None:
+    documents: Iterable[dict[str, Any]] = found.sort("_id", -1).limit(NEWEST)
+    costs = [
+        d["wall_time"] * d["cores"] / 3600 / d["n_atoms"] / (d["steps"] if per_frame else 1)
+        for d in documents
+        if d.get("wall_time") and (d.get("steps") or not per_frame)
+    ]
     return median(costs) if costs else None

@@ -21,6 +21,11 @@ def process_identity(pid: int | None = None) -> str:
     return f"{socket.gethostname()}/{process.pid}/{process.create_time():.0f}"
 
 
+def process_id(identity: str) -> int:
+    """The number of a process on its host."""
+    return int(identity.rsplit("/", 2)[1])
+
+
 def is_dead(identity: str) -> bool:
     """Whether a process is known to be gone: it ran on this host and runs no more.
 

@@ -10,13 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bson import ObjectId
 from fireworks import FiretaskBase, Firework, FWAction, LaunchPad
 from pymongo.database import Database
 from pymongo.errors import ConnectionFailure
 
 from alpw.codes.protocol import Task
-from alpw.config import Dft, InitBulk, InitResource, Param, Resource, ResourceBlock
-from alpw.database import campaigns, iterations, preparations
+from alpw.config import Dft, InitBulk, InitResource, Param, Resource, ResourceBlock, StartConfig
+from alpw.database import calculations, campaigns, configurations, iterations, preparations
 from alpw.workflows import active_learning, init_bulk
 from alpw.workflows.launch import inputs_of
 from alpw.workflows.launch_init import init_inputs_of
@@ -180,6 +181,25 @@ class StructureContext(Surroundings):
     def name(self) -> str:
         """What the structure is called, such as ``Si_config_0``."""
         return str(self.document["starts"][self.index]["name"])
+
+    @cached_property
+    def relaxation(self) -> ObjectId | None:
+        """Id of the structure's relaxation in ``calculations``; None if it is not relaxed."""
+        found = self.calculations(Task.RELAX) if self.inputs.relaxes(self.entry) else []
+        return found[0]["_id"] if found else None
+
+    @property
+    def entry(self) -> StartConfig:
+        """The structure's entry of ``sys_configs``."""
+        return self.inputs.entry(self.index)
+
+    def calculations(self, task: Task) -> list[dict[str, Any]]:
+        """The structure's relaxation, or its runs of dynamics in the order of their keys."""
+        return calculations.of_structure(self.db, self.campaign, self.name, task.value)
+
+    def configurations(self, **wanted: Any) -> list[dict[str, Any]]:
+        """What came of the structure, in the order in which it came; see `configurations.of_structure`."""
+        return configurations.of_structure(self.db, self.campaign, self.name, **wanted)
 
     @property
     def place(self) -> Path:

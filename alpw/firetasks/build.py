@@ -38,7 +38,7 @@ class BuildStructures(CampaignTask):
             logger.warning("%s: %s", context.name, error)
             context.record(build_error=str(error))
             return FWAction(stored_data={"built": 0})
-        init, entry = context.inputs, context.inputs.entry(context.index)
+        init, entry = context.inputs, context.entry
         runs = [
             (_propose(context, leaf, name, dft.model_copy(update={"seed": _seed(context, leaf, name)})), dft)
             for leaf in tree
@@ -67,7 +67,7 @@ def build_tree(context: StructureContext) -> list[Built]:
     Raises:
         AlpwError: its relaxation has no result, or a structure cannot be built.
     """
-    entry = context.inputs.entry(context.index)
+    entry = context.entry
     root, name = root_of(context)
     return build(root, entry.recipe, derive_seed(context.inputs.seed, "init_bulk", context.name), name)
 
@@ -78,10 +78,9 @@ def root_of(context: StructureContext) -> tuple[Atoms, Root]:
     Raises:
         InputError: its relaxation has no result.
     """
-    if not context.inputs.relaxes(context.inputs.entry(context.index)):
+    if not context.inputs.relaxes(context.entry):
         return start_structures(context.db, context.document)[context.index], "init"
-    relaxations = calculations.of_structure(context.db, context.campaign, context.name, Task.RELAX.value)
-    for document in relaxations:
+    for document in context.calculations(Task.RELAX):
         if document["state"] == State.DONE.value:
             return calculations.last_structure(document), "relax"
     raise InputError("is not relaxed, so that nothing can be made of it", context.name)
@@ -109,11 +108,11 @@ def _propose(context: StructureContext, leaf: Built, run: str, dft: Any) -> Any:
 def lineage(context: StructureContext, leaf: Built) -> dict[str, Any]:
     """Where a structure comes from: file, relaxation, operations with their numbers and seeds."""
     start = context.document["starts"][context.index]
-    relaxed = context.inputs.relaxes(context.inputs.entry(context.index))
     return {
         "structure": context.name,
         "file": start["file"],
-        "relaxed": relaxed,
+        "start_hash": start["structure_hash"],
+        "relaxation": context.relaxation,
         "name": leaf.name,
         "parent": leaf.parent,
         "operations": leaf.operations,

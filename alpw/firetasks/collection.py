@@ -11,6 +11,7 @@ from typing import Any
 from ase import Atoms
 from fireworks import FWAction, explicit_serialize
 
+from alpw.cluster import recovery
 from alpw.codes.protocol import Task
 from alpw.database import calculations, campaigns, configurations, preparations
 from alpw.database.campaigns import CampaignState
@@ -48,9 +49,7 @@ class CollectStructure(CampaignTask):
 
     def work(self, context: StructureContext) -> FWAction:
         """Settle, write, judge; the last structure of a campaign ends it."""
-        pending = configurations.of_structure(
-            context.db, context.campaign, context.name, state={"$in": list(configurations.PENDING_STATES)}
-        )
+        pending = context.configurations(state={"$in": list(configurations.PENDING_STATES)})
         again = [document["_id"] for document in pending if document["attempts"] < MAX_ATTEMPTS]
         if again:
             configurations.release_these(context.db, again)
@@ -88,7 +87,7 @@ def _made(context: StructureContext) -> tuple[Atoms | None, list[Built]]:
 
 
 def _states(context: StructureContext, task: Task) -> dict[str, int]:
-    found = calculations.of_structure(context.db, context.campaign, context.name, task.value)
+    found = context.calculations(task)
     return dict(Counter(document["state"] for document in found))
 
 
@@ -97,21 +96,21 @@ def _problems(context: StructureContext) -> list[str]:
     found = []
     preparation = preparations.get(context.db, context.campaign, context.index)
     for task in (Task.RELAX, Task.AIMD):
-        for document in calculations.of_structure(context.db, context.campaign, context.name, task.value):
+        for document in context.calculations(task):
             if document["state"] == calculations.State.QUARANTINED.value:
                 found.append(f"{document['key']}: {document['error']['diagnosis']}")
-            elif document["state"] != calculations.State.DONE.value:
-                found.append(f"{document['key']}: its Firework fizzled; see lpad get_fws -s FIZZLED")
+    fizzled = recovery.failure_reasons(context.launchpad, context.campaign, context.index)
+    found += [f"Firework {firework} fizzled: {reason}" for firework, reason in fizzled.items()]
     # That nothing is built without a relaxed structure needs no line of its own.
     if preparation.get("build_error") and not found:
         found.append(f"build: {preparation['build_error']}")
-    refused = configurations.of_structure(
-        context.db, context.campaign, context.name, state=Label.QUARANTINED.value
-    )
+    refused = context.configurations(state=Label.QUARANTINED.value)
     reasons: dict[str, list[str]] = defaultdict(list)
     for document in refused:
         reasons[document["error"]["kind"]].append(document["error"]["diagnosis"])
     found += [f"{len(lines)} frames quarantined, such as: {lines[0]}" for _, lines in sorted(reasons.items())]
+    if not found and context.inputs.samples(context.entry) and not context.configurations():
+        found.append(f"no frame is left of those that were sampled: {preparation.get('dropped', {})}")
     return found
 
 
@@ -124,9 +123,7 @@ def _write(context: StructureContext, relaxed: Atoms | None, tree: list[Built]) 
     keys: dict[str, list[str]] = {}
     parts = {}
     for role in Role:
-        documents = configurations.of_structure(
-            context.db, context.campaign, context.name, state=Label.LABELLED.value, role=role.value
-        )
+        documents = context.configurations(state=Label.LABELLED.value, role=role.value)
         if init.data_shuffle:
             order = shuffled([document["structure_hash"] for document in documents], init.seed)
             rank = {structure_hash: place for place, structure_hash in enumerate(order)}
@@ -145,7 +142,7 @@ def _write(context: StructureContext, relaxed: Atoms | None, tree: list[Built]) 
         "data": [str(path.relative_to(folder)) for path in data],
         "frames": keys,
     }
-    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1, default=str).encode())
     context.record(data=[str(path) for path in data])
     return {role.value: len(frames) for role, frames in parts.items()}
 

@@ -16,7 +16,7 @@ from alpw.codes.protocol import Task
 from alpw.codes.registry import code_of
 from alpw.codes.run import finished_steps
 from alpw.config import Dft
-from alpw.database import calculations, configurations
+from alpw.database import configurations
 from alpw.database.configurations import Role
 from alpw.database.documents import atoms_of
 from alpw.errors import AlpwError
@@ -61,7 +61,7 @@ class HarvestFrames(CampaignTask):
     def work(self, context: StructureContext) -> FWAction:
         """Thin, choose, store or have labelled."""
         context.record(stage="harvest")
-        entry = context.inputs.entry(context.index)
+        entry = context.entry
         pool, dropped = _pool(context)
         chosen = _choose(context, pool)
         dropped["not chosen"] = len(pool) - len(chosen)
@@ -81,11 +81,11 @@ class HarvestFrames(CampaignTask):
 
 def _pool(context: StructureContext) -> tuple[list[Sampled], Counter[str]]:
     """What there is to choose from, and how many frames were dropped by reason."""
-    if not context.inputs.samples(context.inputs.entry(context.index)):
+    if not context.inputs.samples(context.entry):
         return _leaves(context), Counter()
     pool: list[Sampled] = []
     dropped: Counter[str] = Counter()
-    for run in calculations.of_structure(context.db, context.campaign, context.name, Task.AIMD.value):
+    for run in context.calculations(Task.AIMD):
         found, left_out = _frames_of(context, run)
         pool += found
         dropped.update(left_out)
@@ -113,7 +113,7 @@ def _frames_of(context: StructureContext, run: dict[str, Any]) -> tuple[list[Sam
     steps = finished_steps(code_of(dft.dft_style), Task.AIMD, atoms, folder_of(context, run), dft)
     if steps is None:
         return [], {}
-    dynamics = context.inputs.dynamics_of(context.inputs.entry(context.index))
+    dynamics = context.inputs.dynamics_of(context.entry)
     frames = steps.frames
     thinned = thin(
         len(frames),
@@ -145,10 +145,10 @@ def _frames_of(context: StructureContext, run: dict[str, Any]) -> tuple[list[Sam
 
 def _choose(context: StructureContext, pool: list[Sampled]) -> list[Sampled]:
     """What the user's limits leave of the pool: diverse, drawn at random, or all; known frames count."""
-    init, entry = context.inputs, context.inputs.entry(context.index)
+    init, entry = context.inputs, context.entry
     limits = [init.label_quota(context.index)] if entry.scf else []
     limits += [entry.direct_max_num] if entry.direct else []
-    there = configurations.of_structure(context.db, context.campaign, context.name)
+    there = context.configurations()
     known = {document["key"] for document in there}
     prefix = "scf/" if entry.scf else ""
     old = [sampled for sampled in pool if _key(prefix, sampled) in known]
@@ -176,7 +176,7 @@ def _diverse(context: StructureContext, new: list[Sampled], old: list[Sampled], 
 
     if n == 0 or not new:
         return []
-    init, entry = context.inputs, context.inputs.entry(context.index)
+    init, entry = context.inputs, context.entry
     file = init.bigmodel_input[entry.bigmodel_input_idx].model if entry.bigmodel else None
     model = DeepPotential.load(file) if file else reference_model(init.elements)
     features = standardise(frame_features(model, [sampled.atoms for sampled in [*new, *old]]))

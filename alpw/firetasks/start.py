@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,8 @@ from alpw.workflows.check import check_inputs
 from alpw.workflows.check_init import check_init
 from alpw.workflows.launch import start_campaign
 from alpw.workflows.launch_init import start_init
+
+logger = logging.getLogger(__name__)
 
 
 @explicit_serialize
@@ -33,6 +36,8 @@ class StartCampaign(FiretaskBase):
         load, check, start = self.steps
         param, resource = load(_find(self["param"]), _find(self["resource"]))
         check(param, resource)
+        for remark in (*param.notes, *resource.notes):
+            logger.warning("%s", remark)
         created = start(self.launchpad, param, resource)
         return FWAction(stored_data={"campaign": param.campaign, "created": created})
 

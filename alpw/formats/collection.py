@@ -1,6 +1,7 @@
 """The folder ``collection/`` that init_bulk leaves, laid out as the predecessor's users know it.
 
 collection/datapath.txt                          paths to paste into init_data of param.json
+collection/valid_datapath.txt                    and into valid_data, if validation frames are in files
 collection/manifest.json                         what there is, and where it comes from
 collection/init_config_0/relaxed.config          structures: .config for PWmat, .poscar for the others
 collection/init_config_0/0.9_scale.config
@@ -27,6 +28,7 @@ from alpw.structures.frame import LabelledFrame
 from alpw.structures.recipe import Built
 
 DATA_PATHS = "datapath.txt"
+VALID_PATHS = "valid_datapath.txt"
 LEGACY_DATA_PATHS = "pwdata"
 MANIFEST = "manifest.json"
 PWDATA = "PWdata"
@@ -105,8 +107,22 @@ def write_data(
 
 
 def write_data_paths(folder: Path, paths: Sequence[Path], *, legacy: bool) -> None:
-    """Write the paths of the data sets, quoted and with commas, as they stand in a list of param.json."""
-    text = "".join(f'"{path}",\n' for path in paths).encode()
+    """Write the paths of the data sets, quoted and with commas, as they stand in a list of param.json.
+
+    Args:
+        folder: ``collection/``.
+        paths: for ``init_data``. Validation frames in files of their own are for ``valid_data``.
+        legacy: whether to write them under AL-PWMLFF's name, too.
+    """
+    valid = [path.with_name("valid.xyz") for path in paths]
+    text, valid_text = (
+        "".join(f'"{path}",\n' for path in each).encode()
+        for each in (paths, [path for path in valid if path.is_file()])
+    )
     write_atomically(folder / DATA_PATHS, text)
+    if valid_text:
+        write_atomically(folder / VALID_PATHS, valid_text)
+    else:
+        (folder / VALID_PATHS).unlink(missing_ok=True)
     if legacy:
         write_atomically(folder / LEGACY_DATA_PATHS, text)

@@ -47,7 +47,9 @@ def plan_lines(plans: Sequence[StructurePlan]) -> list[str]:
     ]
     if hours:
         parts = ", ".join(f"{task} {value:.3g}" for task, value in sorted(hours.items()))
-        lines.append(f"core-hours by past calculations of this database, in proportion to the atoms: {parts}")
+        lines.append(
+            f"core-hours by past calculations of this database, in proportion to atoms and frames: {parts}"
+        )
     else:
         lines.append("core-hours: unknown, there are no past calculations to judge by")
     return lines

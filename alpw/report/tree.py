@@ -62,8 +62,10 @@ def plot_tree(plans: Sequence[StructurePlan], title: str, file: Path) -> None:
         axes.set(xlim=(-0.9, len(columns) - 0.3), ylim=(top - 0.5, -1.2))
         for x, stage in enumerate(columns):
             axes.annotate(stage, (x, -0.9), ha="center", fontsize=9, color=COLOURS[stage])
-            total = sum(_count(level, stage) for level in levels)
-            axes.annotate(f"{total}", (x, -0.4), ha="center", **SMALL)
+            # The number of labels is that of frames, which are not drawn.
+            if stage != "label":
+                total = sum(_count(level, stage) for level in levels)
+                axes.annotate(f"{total}", (x, -0.4), ha="center", **SMALL)
         axes.axis("off")
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from operator import mul
 from typing import Any, Literal, NamedTuple, get_args
@@ -170,6 +170,16 @@ def count(recipe: Recipe) -> dict[str, int]:
 def leaves(recipe: Recipe) -> int:
     """Number of structures that calculations start from."""
     return list(count(recipe).values())[-1]
+
+
+def trial(recipe: Recipe) -> Recipe:
+    """The same with one copy of what draws at random: enough to see whether it can be built at all."""
+    return replace(
+        recipe,
+        swap=recipe.swap and replace(recipe.swap, copies=1),
+        vacancy=recipe.vacancy and replace(recipe.vacancy, copies=1),
+        perturb=min(1, recipe.perturb),
+    )
 
 
 def build(atoms: Atoms, recipe: Recipe, seed: int, root: Root = "init") -> list[Built]:

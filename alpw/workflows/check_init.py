@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from ase import Atoms
 
@@ -11,7 +10,7 @@ from alpw.codes.protocol import Task
 from alpw.codes.registry import code_of
 from alpw.config import Dft, InitBulk, InitResource, StartConfig
 from alpw.errors import InputError
-from alpw.structures.recipe import build
+from alpw.structures.recipe import build, trial
 from alpw.workflows.init_bulk import is_bigmodel
 from alpw.workflows.launch_init import read_starts
 
@@ -30,6 +29,7 @@ def check_init(init: InitBulk, resource: InitResource) -> None:
             _check_settings(init, dft, task, name)
         if init.relaxes(entry):
             _check_structure(init, atoms, init.relax_of(entry), Task.RELAX, key)
+        _check_discard(init, entry)
         leaf = _a_leaf(init, entry, atoms, key)
         for _, dft in init.runs_of(entry):
             _check_structure(init, leaf, dft, Task.AIMD, key)
@@ -55,6 +55,16 @@ def _check_settings(init: InitBulk, dft: Dft, task: Task, key: str) -> None:
         raise InputError(error.message, error.file or init.file, error.key or key) from error
 
 
+def _check_discard(init: InitBulk, entry: StartConfig) -> None:
+    """Equilibration must leave something to label."""
+    dynamics, key = init.dynamics_of(entry), "bigmodel_input" if entry.bigmodel else "aimd_input"
+    for _, dft in init.runs_of(entry):
+        frames = code_of(dft.dft_style).frames_asked(dft)
+        if dynamics and dynamics.discard >= frames:
+            text = f"discard {dynamics.discard} leaves none of the {frames} frames of a run"
+            raise InputError(text, init.file, f"{key}[{getattr(entry, f'{key}_idx')}].discard")
+
+
 def _check_structure(init: InitBulk, atoms: Atoms, dft: Dft, task: Task, key: str) -> None:
     try:
         code_of(dft.dft_style).check_structure(atoms, dft, task)
@@ -65,10 +75,7 @@ def _check_structure(init: InitBulk, atoms: Atoms, dft: Dft, task: Task, key: st
 def _a_leaf(init: InitBulk, entry: StartConfig, atoms: Atoms, key: str) -> Atoms:
     """One structure of those that dynamics or labels start from, without relaxation."""
     try:
-        # One perturbed copy shows whether there can be any; a thousand take a while.
-        return build(atoms, replace(entry.recipe, perturb=min(1, entry.perturb)), seed=0, root="init")[
-            -1
-        ].atoms
+        return build(atoms, trial(entry.recipe), seed=0, root="init")[-1].atoms
     except InputError as error:
         raise InputError(error.message, init.file, error.key or key) from error
 

@@ -9,13 +9,13 @@ from math import ceil
 
 from alpw.codes.protocol import Task
 from alpw.codes.registry import code_of
-from alpw.config import InitBulk, InitResource, StartConfig
-from alpw.structures.recipe import build, count, leaves
+from alpw.config import Dft, InitBulk, InitResource, StartConfig
+from alpw.structures.recipe import build, count, leaves, trial
 from alpw.workflows.firework import DFT, EXPLORE, LIGHT, SCF
 from alpw.workflows.launch_init import name_of, read_starts
 
-Cost = Callable[[str, str], float | None]
-"""core-hours per atom of a code's task, None if unknown"""
+Cost = Callable[[Dft, str], float | None]
+"""core-hours of a task per atom, of AIMD per atom and frame; None if unknown"""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ def plan_init(init: InitBulk, resource: InitResource, cost: Cost) -> list[Struct
     plans = []
     for start, atoms in zip(init.starts, read_starts(init), strict=True):
         entry = init.entry(start.number)
-        # One perturbed copy shows whether there can be any; a thousand take a while.
-        tree = build(atoms, replace(entry.recipe, perturb=min(1, entry.perturb)), seed=0, root="init")
+        tree = build(atoms, trial(entry.recipe), seed=0, root="init")
         n_leaves = leaves(entry.recipe)
         runs = n_leaves * len(init.runs_of(entry))
         frames = _frames(init, entry, n_leaves)
@@ -129,14 +128,18 @@ def _chunks(n: int, size: int) -> int:
 def _core_hours(
     init: InitBulk, entry: StartConfig, plan: StructurePlan, n_start: int, cost: Cost
 ) -> dict[str, float]:
-    asked = {
-        Task.RELAX.value: (init.dft.dft_style, n_start if plan.relax else 0),
-        Task.AIMD.value: ("ase" if entry.bigmodel else init.dft.dft_style, plan.runs * plan.n_atoms),
-        Task.LABEL.value: (init.label_of(entry).dft_style, (plan.labels or 0) * plan.n_atoms),
+    asked: dict[Task, list[tuple[Dft, float]]] = {
+        Task.RELAX: [(init.relax_of(entry), n_start)] if plan.relax else [],
+        Task.AIMD: [
+            (dft, plan.leaves * plan.n_atoms * code_of(dft.dft_style).frames_asked(dft))
+            for _, dft in init.runs_of(entry)
+        ],
+        Task.LABEL: [(init.label_of(entry), (plan.labels or 0) * plan.n_atoms)] if plan.labels else [],
     }
     expected = {}
-    for task, (code, n_atoms) in asked.items():
-        each = cost(code, task) if n_atoms else None
-        if each is not None:
-            expected[task] = each * n_atoms
+    for task, calculations in asked.items():
+        costs = [(cost(dft, task.value), size) for dft, size in calculations]
+        known = [each * size for each, size in costs if each is not None]
+        if known:
+            expected[task.value] = sum(known)
     return expected

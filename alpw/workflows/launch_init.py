@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ase import Atoms
 from fireworks import LaunchPad, Workflow
 from pymongo.database import Database
 
-from alpw.config import InitBulk, InitResource, StartConfig, inputs_hash
+from alpw.config import InitBulk, InitResource, inputs_hash
 from alpw.database import calculations, campaigns, claims, configurations, preparations
 from alpw.database.launchpad import database
 from alpw.database.owner import process_identity
 from alpw.errors import InputError
 from alpw.structures.hash import structure_hash
 from alpw.structures.read import read_structure
+from alpw.workflows.extend_init import check_extension
 from alpw.workflows.init_bulk import structure_name, structure_workflow
 from alpw.workflows.launch import check_place, enter, start_structures, store_structures
-
-EXTENSIBLE = frozenset(
-    {
-        "config",
-        "format",
-        "files",
-        "relax",
-        "relax_input_idx",
-        "scale",
-        "perturb",
-        "aimd",
-        "aimd_input_idx",
-        "bigmodel",
-        "bigmodel_input_idx",
-        "direct",
-        "direct_max_num",
-        "scf",
-        "scf_input_idx",
-    }
-)
-"""Keys of an entry that may change while its campaign lives: what is there already keeps its meaning."""
 
 
 def init_inputs_of(campaign: dict[str, Any]) -> tuple[InitBulk, InitResource]:
@@ -70,7 +51,12 @@ def _inputs_document(db: Database, init: InitBulk, resource: InitResource) -> di
         "inputs_hash": inputs_hash(init, resource),
         "notes": [*init.notes, *resource.notes],
         "starts": [
-            {"name": name_of(atoms, start.number), "file": str(start.file), "entry": start.entry}
+            {
+                "name": name_of(atoms, start.number),
+                "file": str(start.file),
+                "entry": start.entry,
+                "structure_hash": structure_hash(atoms),
+            }
             for start, atoms in zip(init.starts, structures, strict=True)
         ],
         "start_structures": store_structures(db, structures),
@@ -133,7 +119,12 @@ def _build(db: Database, campaign: dict[str, Any], preparation: dict[str, Any]) 
             "relax",
             start_structures(db, campaign)[index],
             init.relax_of(entry).model_dump(mode="json"),
-            {"structure": name, "file": preparation["file"], "folder": []},
+            {
+                "structure": name,
+                "file": preparation["file"],
+                "start_hash": campaign["starts"][index]["structure_hash"],
+                "folder": [],
+            },
         )
     return structure_workflow(init, index, name, preparation["attempt"], relaxation)
 
@@ -141,7 +132,7 @@ def _build(db: Database, campaign: dict[str, Any], preparation: dict[str, Any]) 
 def retry_init(launchpad: LaunchPad, name: str) -> None:
     """Give everything that failed one more chance, and reopen the campaign; what succeeded stays.
 
-    For a user who has mended the cause.
+    For a user who has mended the cause. Nothing of the campaign may be running.
     """
     db = database(launchpad)
     calculations.reopen(db, name)
@@ -154,7 +145,7 @@ def retry_init(launchpad: LaunchPad, name: str) -> None:
 
 
 def update_init(
-    launchpad: LaunchPad, init: InitBulk, resource: InitResource, *, at_work: bool = False
+    launchpad: LaunchPad, init: InitBulk, resource: InitResource, workers: Sequence[int] = ()
 ) -> None:
     """Apply changed inputs to what is not done yet: further structures, other control files, other resources.
 
@@ -162,7 +153,7 @@ def update_init(
         launchpad: the LaunchPad.
         init: the new parameters.
         resource: the new resources.
-        at_work: whether the campaign has living workers.
+        workers: process ids of living workers of the campaign.
 
     Raises:
         InputError: something is running, or the change would give another meaning to what is there.
@@ -171,35 +162,18 @@ def update_init(
     campaign = campaigns.get(db, init.campaign)
     check_place(campaign, init)
     busy = {"spec.campaign": init.campaign, "state": {"$in": ["RESERVED", "RUNNING"]}}
-    if at_work or launchpad.fireworks.count_documents(busy):
-        text = f"campaign '{init.campaign}' is at work; its inputs can change when it has ended"
+    if workers or launchpad.fireworks.count_documents(busy):
+        end = f"kill {' '.join(map(str, workers))}" if workers else "scancel"
+        text = (
+            f"campaign '{init.campaign}' is at work; its inputs can change when it has ended, or when its "
+            f"workers have ({end}): what they were doing is gone on with"
+        )
         raise InputError(text, init.file, "campaign")
-    _check_extension(db, campaign, init)
-    campaigns.update(db, init.campaign, **_inputs_document(db, init, resource))
+    check_extension(init_inputs_of(campaign)[0], start_structures(db, campaign), init, read_starts(init))
+    campaigns.reopen(db, init.campaign)
     calculations.forget_unfinished(db, init.campaign)
     configurations.reopen(db, init.campaign, configurations.INITIAL)
     for preparation in preparations.of_campaign(db, init.campaign):
         preparations.restart(db, init.campaign, preparation["index"])
-    campaigns.reopen(db, init.campaign)
-
-
-def _check_extension(db: Database, campaign: dict[str, Any], init: InitBulk) -> None:
-    before, _ = init_inputs_of(campaign)
-    was, now = start_structures(db, campaign), read_starts(init)
-    advice = "name another campaign, or put new structures behind the old ones"
-    if len(now) < len(was):
-        text = f"{len(now)} structures where there were {len(was)}; {advice}"
-        raise InputError(text, init.file, "sys_configs")
-    for index, (old, new) in enumerate(zip(was, now, strict=False)):
-        key = f"sys_configs[{init.starts[index].entry}]"
-        if structure_hash(old) != structure_hash(new):
-            raise InputError(f"is another structure than before; {advice}", init.file, key)
-        if changed := _changed(before.entry(index), init.entry(index)):
-            text = f"{', '.join(changed)} changed: what is there was made otherwise; name another campaign"
-            raise InputError(text, init.file, key)
-
-
-def _changed(before: StartConfig, after: StartConfig) -> list[str]:
-    """Keys of an entry that are not the same and may not change."""
-    fixed = StartConfig.model_fields.keys() - EXTENSIBLE
-    return sorted(key for key in fixed if getattr(before, key) != getattr(after, key))
+    # Last: until it is written the command has to be repeated with --update, and all of the above with it.
+    campaigns.update(db, init.campaign, **_inputs_document(db, init, resource))

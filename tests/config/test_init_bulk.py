@@ -201,6 +201,11 @@ def test_the_limit_of_labels_is_shared(read: Read, si_pwmat: Content) -> None:
         ({"scale": [0.9, 0.9]}, "sys_configs[0].scale", "twice"),
         ({"scale": ["wide"]}, "sys_configs[0].scale", "list of numbers"),
         ({"pbc": [1, 2, 1]}, "sys_configs[0].pbc", "0 or 1"),
+        ({"pbc": [1, 1]}, "sys_configs[0].pbc", "three numbers 0 or 1"),
+        ({"super_cell": [100, 100, 100]}, "sys_configs[0].super_cell", "makes 8000000 atoms"),
+        ({"swap": {"copies": 1000}, "perturb": 1000}, "sys_configs[0].perturb", "makes 1000000 structures"),
+        ({"slab": {"miller": "111"}}, "sys_configs[0].slab.miller", "no plane"),
+        ({"slab": {"miller": [[1, 1, 1], [2, 2, 2]]}}, "sys_configs[0].slab.miller", "twice"),
         ({"bigmodel": True, "aimd": False}, "sys_configs[0].bigmodel", "bigmodel_input is empty"),
         ({"bigmodel": True}, "sys_configs[0].bigmodel", "in place of AIMD"),
         ({"relax_input_idx": 1}, "sys_configs[0].relax_input_idx", "no entry of relax_input"),
@@ -225,6 +230,8 @@ def test_what_is_wrong_with_a_structure_is_named(
     ("changes", "words"),
     [
         ({"interval": 0}, "at least 1"),
+        ({"interval": "often"}, "auto"),
+        ({"aimd_input": {"input": "INCAR1", "temps": [300, 300]}}, "a run is asked for twice"),
         ({"train_valid_ratio": 0}, "greater than 0"),
         ({"data_format": "json"}, "extxyz"),
         ({"relax_input": []}, "relax_input is empty"),
@@ -245,6 +252,14 @@ def test_labels_of_a_force_field_and_of_dft_are_never_mixed(read: Read, si_pwmat
     with pytest.raises(InputError, match="set scf to true") as caught:
         read(si_pwmat)
     assert caught.value.key == "sys_configs[1].scf"
+
+
+def test_what_one_structure_may_not_take_goes_to_the_others(read: Read, si_pwmat: Content) -> None:
+    si_pwmat |= {"scf_input": "scf_etot.input", "scf_max_num": 9}
+    capped = {"config": "POSCAR", "aimd": True, "scf": True, "direct": True, "direct_max_num": 2}
+    si_pwmat["sys_configs"] = [capped, {"config": "POSCAR", "aimd": True, "scf": True}, capped]
+    init = read(si_pwmat)
+    assert [init.label_quota(index) for index in range(3)] == [2, 5, 2]
 
 
 def test_notes_say_where_it_differs_from_the_predecessor(read: Read, si_pwmat: Content) -> None:

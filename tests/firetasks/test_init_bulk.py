@@ -15,7 +15,7 @@ from alpw.codes.protocol import Steps, Task
 from alpw.config import load_init_inputs
 from alpw.database import calculations, configurations, preparations
 from alpw.database.init_summary import summarise_init
-from alpw.errors import CalculationError, FailureKind
+from alpw.errors import CalculationError, FailureKind, InputError
 from alpw.firetasks import calculate, harvest, label
 from alpw.formats.load import load_frames
 from alpw.structures.frame import Label, LabelledFrame
@@ -170,7 +170,8 @@ def test_every_frame_tells_where_it_comes_from(bench):
     for frame in frames:
         source = frame["source"]
         assert source["structure"] == "Si_config_0" and source["file"].endswith("/POSCAR")
-        assert source["relaxed"] is True
+        relaxation = bench.launchpad.db[calculations.COLLECTION].find_one({"_id": source["relaxation"]})
+        assert relaxation["key"] == "relax/Si_config_0" and len(source["start_hash"]) == 64
         scale, perturb = source["operations"]
         assert scale["operation"] == "scale" and scale["factor"] == 0.95
         assert perturb["operation"] == "perturb" and perturb["seed"] > 0
@@ -319,16 +320,67 @@ def test_training_and_validation_do_not_depend_on_what_else_is_there(bench):
     )
 
 
-def test_a_changed_recipe_is_refused(bench):
+@pytest.mark.parametrize(
+    ("of_entry", "of_file", "words"),
+    [
+        ({"cell_pert_fraction": 0.1}, {}, r"sys_configs\[0\].*cell_pert_fraction changed"),
+        ({"perturb": 1}, {}, "perturb changed"),
+        ({"scale": [0.98]}, {}, "scale changed"),
+        ({"relax": True}, {}, "relax changed"),
+        ({"aimd": False}, {}, "aimd.* changed"),
+        ({"scf": True}, {}, "scf changed"),
+        (
+            {"bigmodel": True, "aimd": False},
+            {"bigmodel_input": {"calculator": "ase.calculators.emt.EMT"}},
+            "bigmodel",
+        ),
+        ({}, {"aimd_input": {"input": "md.json", "temps": [300]}}, "temps changed"),
+        ({}, {"aimd_input": {"input": "md.json", "discard": 1}}, "discard changed"),
+        ({}, {"seed": 7}, "seed: was 2024"),
+        ({}, {"interval": 2}, "interval: was 1"),
+        ({}, {"train_valid_ratio": 0.5}, "train_valid_ratio: was None"),
+    ],
+)
+def test_a_change_that_gives_another_meaning_to_what_is_there_is_refused(bench, of_entry, of_file, words):
     bench.init["sys_configs"] = [bench.entry(perturb=2, aimd=True)]
     bench.run()
-    bench.init["sys_configs"] = [bench.entry(perturb=2, aimd=True, cell_pert_fraction=0.1)]
-    with pytest.raises(Exception, match=r"sys_configs\[0\].*cell_pert_fraction changed"):
-        bench.run(update=True)
+    before = {frame["key"] for frame in bench.frames()}
+    bench.init["sys_configs"] = [bench.entry(**{"perturb": 2, "aimd": True, **of_entry})]
+    bench.init |= of_file
+    with pytest.raises(InputError, match=words):
+        bench.start(update=True)
+    assert {frame["key"] for frame in bench.frames()} == before
 
 
-def test_work_can_be_killed_after_any_firework_and_repeated(bench):
-    """Every Firetask may run twice: the same frames, and no calculation is paid for twice."""
+def test_more_temperatures_run_beside_those_that_are_there(bench):
+    bench.init["sys_configs"] = [bench.entry(aimd=True)]
+    bench.init["aimd_input"] = {"input": "md.json", "temps": [300]}
+    bench.run()
+    calls = list(bench.calls)
+    bench.init["aimd_input"]["temps"] = [600, 300]
+    bench.run(update=True)
+    assert bench.calls[len(calls) :] == ["Si_config_0/aimd/init/600K"]
+    assert len(bench.frames()) == 2 * STEPS
+
+
+def test_a_calculation_whose_firework_fizzled_runs_again(bench, monkeypatch):
+    bench.init["sys_configs"] = [bench.entry(perturb=2, aimd=True)]
+    with monkeypatch.context() as full_disk:
+
+        def fail(*arguments, **options):
+            raise OSError(28, "No space left on device")
+
+        full_disk.setattr(calculate, "run_steps", fail)
+        summary = bench.run()
+    assert summary.state == "stalled" and len(summary.structures[0].problems) == 2
+    assert all("No space left on device" in problem for problem in summary.structures[0].problems)
+    retry_init(bench.launchpad, NAME)
+    summary = bench.work()
+    assert summary.state == "completed" and len(bench.frames()) == 2 * STEPS
+
+
+def test_every_firetask_may_run_twice(bench):
+    """The same frames, and no calculation is paid for twice."""
     bench.init["sys_configs"] = [bench.entry(relax=True, perturb=2, aimd=True, scf=True)]
     bench.run()
     before = {frame["key"]: frame["energy"] for frame in bench.frames()}

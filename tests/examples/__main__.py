@@ -9,7 +9,6 @@ active learning where that is cheap, to its end.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -129,7 +128,6 @@ def main() -> int:
             except (AlpwError, RuntimeError) as error:
                 complaints.print(f"{name}: {error}", style="red", markup=False)
                 failed = True
-        os.chdir("/")
     Console(width=None if sys.stdout.isatty() else 180).print(table_of(outcomes))
     return int(failed or any(outcome.wrong(EXPECTED[outcome.name]) for outcome in outcomes))
 

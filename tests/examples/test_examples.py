@@ -37,13 +37,15 @@ SHORTENED = {
     "si_dftb": Shortened((("aimd_etot.input", "MD_DETAIL = 2 100", "MD_DETAIL = 2 40"),), 2),
     "si_cp2k": Shortened(
         (
-            ("cp2k_aimd.inp", "STEPS 50", "STEPS 3"),
+            ("cp2k_aimd.inp", "STEPS 50", "STEPS 2"),
             ("cp2k_relax.inp", "MAX_FORCE 1.0E-3", "MAX_FORCE 1.0E-2"),
             ("cp2k_relax.inp", "RMS_FORCE 7.0E-4", "RMS_FORCE 7.0E-3"),
         ),
-        4,
+        3,
     ),
-    "si_xtb": Shortened((("aimd.json", '"steps": 20', '"steps": 4'),), 5),
+    "si_xtb": Shortened(
+        (("aimd.json", '"steps": 20', '"steps": 2'), ("relax.json", '"fmax": 0.02', '"fmax": 0.2')), 3
+    ),
 }
 COPIES = 2
 """perturbed copies of the relaxed structure in a shortened example"""

@@ -27,7 +27,7 @@ BIN = Path(sys.executable).parent
 
 LEFT_BEHIND = shutil.ignore_patterns(
     *("collection", "init_bulk.png", "workers", "launches", "queue", "iter.*", "models"),
-    *("summary.json", "history.png", "Si_POTCAR", "*.UPF", "in_skf"),
+    *("summary.json", "history.png", "my_launchpad.yaml", "Si_POTCAR", "*.UPF", "in_skf"),
 )
 """what running an example leaves in its folders, and what its user puts there"""
 
@@ -105,7 +105,7 @@ class Workshop:
             [program, *call[1:]], cwd=folder, env=self.environment, capture_output=True, text=True
         )
         if done.returncode:
-            raise RuntimeError(f"{shlex.join(call)} in {folder.name}: {done.stderr}")
+            raise RuntimeError(f"{shlex.join(call)} in {folder.name}:\n{done.stderr}{done.stdout}")
         return done.stdout
 
 

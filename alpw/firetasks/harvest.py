@@ -100,7 +100,7 @@ def _leaves(context: StructureContext) -> list[Sampled]:
         # BuildStructures has recorded why.
         return []
     return [
-        Sampled(f"scf/{context.name}/{leaf.name}", leaf.atoms, lineage(context, leaf))
+        Sampled(_key(context, f"structure/{context.name}/{leaf.name}"), leaf.atoms, lineage(context, leaf))
         for leaf in tree
         if leaf.leaf
     ]
@@ -139,33 +139,33 @@ def _frames_of(context: StructureContext, run: dict[str, Any]) -> tuple[list[Sam
             "directory": str(steps.directory),
         }
         frame = frames[k]
-        pool.append(Sampled(f"{run['key']}#{k}", frame.atoms, source, frame, record))
+        key = _key(context, f"{run['key']}#{k}")
+        pool.append(Sampled(key, frame.atoms, source, frame, record))
     return pool, thinned.dropped
+
+
+def _key(context: StructureContext, origin: str) -> str:
+    """A frame that is labelled again is another one than the frame that came with the label of its run."""
+    return f"scf/{origin}" if context.entry.scf else origin
 
 
 def _choose(context: StructureContext, pool: list[Sampled]) -> list[Sampled]:
     """What the user's limits leave of the pool: diverse, drawn at random, or all; known frames count."""
     init, entry = context.inputs, context.entry
-    limits = [init.label_quota(context.index)] if entry.scf else []
+    limits = [init.label_quota(context.index) if entry.scf else None]
     limits += [entry.direct_max_num] if entry.direct else []
-    there = context.configurations()
-    known = {document["key"] for document in there}
-    prefix = "scf/" if entry.scf else ""
-    old = [sampled for sampled in pool if _key(prefix, sampled) in known]
-    new = [sampled for sampled in pool if _key(prefix, sampled) not in known]
     bounds = [limit for limit in limits if limit is not None]
     if not bounds:
         return pool
+    known = {document["key"] for document in context.configurations()}
+    old = [sampled for sampled in pool if sampled.key in known]
+    new = [sampled for sampled in pool if sampled.key not in known]
     n = max(0, min(bounds) - len(known))
     if entry.direct:
         return [*old, *_diverse(context, new, old, n)]
     rng = np.random.default_rng(derive_seed(init.seed, "labels", context.name))
     drawn = sorted(rng.permutation(len(new))[:n].tolist())
     return [*old, *(new[k] for k in drawn)]
-
-
-def _key(prefix: str, sampled: Sampled) -> str:
-    return sampled.key if sampled.key.startswith("scf/") else prefix + sampled.key
 
 
 def _diverse(context: StructureContext, new: list[Sampled], old: list[Sampled], n: int) -> list[Sampled]:
@@ -216,7 +216,7 @@ def _propose(context: StructureContext, sampled: Sampled) -> ObjectId:
         context.db,
         context.campaign,
         configurations.INITIAL,
-        _key("scf/", sampled),
+        sampled.key,
         sampled.atoms,
         _role(context, sampled.atoms),
         sampled.source,

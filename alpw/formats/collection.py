@@ -87,22 +87,25 @@ def write_data(
         format: ``extxyz`` or ``pwmlff/npy``.
         divided: whether the user asked for validation frames, even if there happens to be none.
     """
-    shutil.rmtree(folder / PWDATA, ignore_errors=True)
     for name, frames in (("train", train), ("valid", valid)):
         file = folder / f"{name}.xyz"
         if format == "extxyz" and frames:
             write_extxyz(file, frames)
         else:
             file.unlink(missing_ok=True)
-    if not train and not valid:
-        return []
-    if format == "extxyz":
+    if format == "extxyz" or not (train or valid):
+        shutil.rmtree(folder / PWDATA, ignore_errors=True)
         return [folder / "train.xyz"] if train else []
     kinds = {
         (tuple(sorted(frame.atoms.numbers.tolist())), frame.label.virial is None)
         for frame in chain(train, valid)
     }
-    write_pwdata(folder / PWDATA, train, valid if divided else None, merge=divided and len(kinds) == 1)
+    merge = divided and len(kinds) == 1
+    written = write_pwdata(folder / PWDATA, train, valid if divided else None, merge=merge)
+    own = {folder / PWDATA / part for part in ("train", "valid")} if merge else set(written)
+    # Only now: whoever is killed on the way leaves the old data set or the new one.
+    for left in set((folder / PWDATA).iterdir()) - own:
+        shutil.rmtree(left)
     return [folder / PWDATA]
 
 

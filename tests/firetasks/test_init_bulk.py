@@ -379,6 +379,18 @@ def test_a_calculation_whose_firework_fizzled_runs_again(bench, monkeypatch):
     assert summary.state == "completed" and len(bench.frames()) == 2 * STEPS
 
 
+def test_frames_that_could_not_be_harvested_are_missed(bench, monkeypatch):
+    bench.init["sys_configs"] = [bench.entry(aimd=True)]
+    with monkeypatch.context() as broken:
+        broken.setattr(harvest, "thin", lambda *arguments, **options: 1 / 0)
+        summary = bench.run()
+    assert summary.state == "stalled"
+    (problem,) = summary.structures[0].problems
+    assert "harvest Si_config_0 fizzled" in problem and "ZeroDivisionError" in problem
+    retry_init(bench.launchpad, NAME)
+    assert bench.work().state == "completed" and len(bench.frames()) == STEPS
+
+
 def test_every_firetask_may_run_twice(bench):
     """The same frames, and no calculation is paid for twice."""
     bench.init["sys_configs"] = [bench.entry(relax=True, perturb=2, aimd=True, scf=True)]

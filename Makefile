@@ -51,7 +51,7 @@ endif
 test: $(READY) $(if $(filter no,$(DEEPMD)),,$(DEEPMD_READY))
 	@.ci/packages cp2k=cp2k,cp2k-data:'tests that run CP2K' \
 		sbatch=slurm-wlm:'tests that run SLURM' munged=munge:'tests that run SLURM'
-	$(if $(filter no,$(DEEPMD)),ALPW_DEEPMD_PYTHON= )$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(if $(filter no,$(DEEPMD)),ALPW_DEEPMD_PYTHON= )$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 faults: $(READY)
 	@.ci/packages cp2k=cp2k,cp2k-data:'faults of the real CP2K'

@@ -170,12 +170,16 @@ class StructureContext(Surroundings):
     """A start structure of an init_bulk campaign."""
 
     @cached_property
-    def inputs(self) -> InitBulk:
-        return init_inputs_of(self.document)[0]
+    def _given(self) -> tuple[InitBulk, InitResource]:
+        return init_inputs_of(self.document)
 
-    @cached_property
+    @property
+    def inputs(self) -> InitBulk:
+        return self._given[0]
+
+    @property
     def resource(self) -> InitResource:
-        return init_inputs_of(self.document)[1]
+        return self._given[1]
 
     @cached_property
     def name(self) -> str:

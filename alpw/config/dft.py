@@ -135,6 +135,12 @@ class Dft(Section):
     reuse_wavefunctions: bool = setting(
         True, meaning="start a label from the wavefunction of the one before it, where the code can"
     )
+    reuse_labels: bool = setting(
+        False,
+        meaning=(
+            "take a label of the same structure and level of theory from another campaign of the database"
+        ),
+    )
     elements: SkipJsonSchema[list[str]] = Field([])
     temperature: SkipJsonSchema[float | None] = Field(None)
     """K, of AIMD from beginning to end; None leaves it to the control file"""

@@ -186,6 +186,7 @@ def _entries(section: str, source: _Source, loc: Loc, found: Translation) -> Ite
 
 def _fit(annotation: Any, said: list[_Source], loc: Loc, found: Translation) -> Any:
     """The value of a field, out of everything that was said about it."""
+    takes_object = any(get_origin(unwrap(kind)) is dict for kind in get_args(annotation))
     annotation = unwrap(annotation)
     is_block = isinstance(annotation, type) and issubclass(annotation, Section)
     if is_block:
@@ -203,7 +204,8 @@ def _fit(annotation: Any, said: list[_Source], loc: Loc, found: Translation) -> 
         return _block(annotation, blocks, loc, found)
     for other in said[1:]:
         _compare(first, other, loc, found)
-    if get_origin(annotation) is list and first.value is not None:
+    as_it_is = first.value is None or (takes_object and isinstance(first.value, dict))
+    if get_origin(annotation) is list and not as_it_is:
         items = first.value if isinstance(first.value, list) else [first.value]
         inner = get_args(annotation)[0]
         return [

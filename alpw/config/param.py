@@ -11,7 +11,7 @@ from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import Self
 
 from alpw.config.dft import Dft
-from alpw.config.explore import Explore, Index
+from alpw.config.explore import Explore, Index, MdJob
 from alpw.config.section import (
     AnyPath,
     DataSets,
@@ -22,6 +22,7 @@ from alpw.config.section import (
     folder_of,
     setting,
 )
+from alpw.config.strategy import Strategy, override
 from alpw.config.train import Train
 
 DEFAULT_SEED = 2024
@@ -44,65 +45,19 @@ class Initial(Section):
     )
 
 
-class Strategy(Section):
-    """How uncertain frames are chosen, and when a campaign is finished."""
+class Hook(Section):
+    """A function of the user's that is called between two stages of every iteration."""
 
-    section: ClassVar[str] = "strategy"
+    section: ClassVar[str] = "hooks"
 
-    uncertainty: Annotated[Literal["committee"], choices("committee")] = setting(
-        "committee", meaning="measure of uncertainty"
+    after: Annotated[
+        Literal["train", "explore", "select", "label"], choices("train", "explore", "select", "label")
+    ] = setting(meaning="stage after which the function is called: train, explore, select, label")
+    function: str = setting(
+        meaning="function by import path, such as mypackage.checks.volume",
+        pattern=r"^[A-Za-z_][\w]*(\.[A-Za-z_]\w*)+$",
     )
-    model_num: int = setting(4, meaning="members of the committee", ge=3, le=100)
-    lower_model_devi_f: float = setting(
-        meaning="from this force deviation on a frame is a candidate (also lower_model_deiv_f)",
-        unit="eV/Å",
-        gt=0,
-    )
-    upper_model_devi_f: float = setting(
-        meaning="from this force deviation on a frame is not trusted (also upper_model_deiv_f)",
-        unit="eV/Å",
-        gt=0,
-    )
-    max_select: int = setting(100, meaning="largest number of frames labelled per block and structure", ge=1)
-    accurate_ratio: float = setting(
-        0.95, meaning="converged when this part of the explored frames is accurate", gt=0, le=1
-    )
-    max_iterations: int | None = setting(
-        None, meaning="largest number of iterations; absent: one per entry of md_jobs", ge=1
-    )
-    validation_frames: int = setting(
-        4, meaning="frames per iteration drawn at random, labelled and held out of training", ge=0
-    )
-    min_label_ratio: float = setting(
-        0.5, meaning="quorum: an iteration needs this part of its labels to succeed", ge=0, le=1
-    )
-
-    deviation: Annotated[Literal["dpgen", "legacy"], choices("dpgen", "legacy")] = setting(
-        "dpgen",
-        meaning=(
-            "force deviation of an atom over the models: dpgen, the root mean square distance from the mean "
-            "force; legacy, the largest distance"
-        ),
-    )
-    stop_after: int | None = setting(
-        None,
-        meaning="end a trajectory after so many frames in a row above the upper threshold; absent: never",
-        ge=1,
-    )
-    compress: bool = setting(False, meaning="explore with models whose embedding nets are tables")
-    compress_order: Literal[3, 5] = setting(5, meaning="order of the polynomials of these tables")
-    compress_dx: float = setting(0.01, meaning="spacing of these tables in the scaled s", ge=1e-4, le=1)
-
-    def problems(self) -> Iterator[Problem]:
-        if self.lower_model_devi_f >= self.upper_model_devi_f:
-            lower, upper = self.lower_model_devi_f, self.upper_model_devi_f
-            text = f"{lower} must be smaller than the upper threshold {upper} (eV/Å)"
-            yield Problem(("lower_model_devi_f",), text)
-
-    def remarks(self) -> Iterator[Problem]:
-        for key in ("compress_order", "compress_dx"):
-            if key in self.model_fields_set and not self.compress:
-                yield Problem((key,), "has no effect: compress is not true")
+    arguments: dict[str, Any] = setting({}, meaning="keyword arguments of the function")
 
 
 class Param(Section):
@@ -125,6 +80,19 @@ class Param(Section):
         False, meaning="keep wavefunctions and charge densities of labels; all other files always stay"
     )
     reserve_work: bool = setting(False, meaning="keep them for every calculation, not only for labels")
+    reserve_md_traj: bool = setting(
+        True,
+        meaning="keep every explored frame; false: of an iteration that has ended those that were chosen",
+    )
+    init_data_only_pretrain: bool = setting(
+        False, meaning="from iteration 1 on train on new labels only, from the models of the iteration before"
+    )
+    hooks: list[Hook] = setting([], meaning="functions of your own between two stages")
+    webhook: str | None = setting(
+        None,
+        meaning="address that is told as JSON what a campaign begins, ends or stalls at; absent: nobody is",
+        pattern=r"^https?://\S+$",
+    )
     notes: SkipJsonSchema[list[str]] = Field([])
     source: SkipJsonSchema[dict[str, Any]] = Field({})
     file: SkipJsonSchema[StoredPath] = Path()
@@ -160,11 +128,15 @@ class Param(Section):
     def input_files(self) -> list[Path]:
         """Files whose content decides what comes out, without the data sets."""
         files = [path for entry in self.explore.sys_configs for path in entry.files]
-        return [*files, *self.train.init_models, *self.dft.control_files]
+        return [*files, *self.explore.lmps_in, *self.train.init_models, *self.dft.control_files]
 
     def label_dft(self, index: int) -> Dft:
         """Settings of the labels of iteration ``index``: those of every other one."""
         return self.dft
+
+    def thresholds(self, entry: int, job: MdJob) -> dict[str, float | None]:
+        """Thresholds of the frames that a block explores from an entry of ``sys_configs``; see `override`."""
+        return override(self.strategy, self.explore.sys_configs[entry], job)
 
     def problems(self) -> Iterator[Problem]:
         if not self.init_data and self.initial is None:
@@ -179,6 +151,20 @@ class Param(Section):
                 f"has {n} entries; strategy.model_num is {members}, and every member needs a start of its own"
             )
             yield Problem(("train", "init_models"), text)
+        if self.strategy.has_kpu and not self.train.optimizer.is_kalman:
+            text = (
+                "Kalman prediction uncertainty needs the covariance that LKF or GKF leaves; use one of them"
+            )
+            yield Problem(("train", "optimizer", "optimizer"), text)
+        if self.init_data_only_pretrain and not self.train.use_pre_model:
+            text = (
+                "training on new labels only needs the models of the iteration before: use_pre_model is false"
+            )
+            yield Problem(("init_data_only_pretrain",), text)
+        for pair in self.strategy.min_distance:
+            if unknown := [symbol for symbol in pair.split("-") if symbol not in self.train.atom_type]:
+                text = f"train.atom_type lacks {', '.join(unknown)}"
+                yield Problem(("strategy", "min_distance", pair), text)
 
     def file_problems(self) -> Iterator[Problem]:
         if self.work_dir.is_file():
@@ -190,7 +176,7 @@ class Param(Section):
                 yield Problem(("train", "atom_type"), text)
 
     def remarks(self) -> Iterator[Problem]:
-        for block in ("train", "strategy", "dft"):
+        for block in ("train", "strategy", "explore", "dft"):
             for loc, message in getattr(self, block).remarks():
                 yield Problem((block, *loc), message)
         if self.initial is not None and self.init_data:

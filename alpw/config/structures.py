@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import atomic_numbers
 from pydantic import BeforeValidator, Field
 
-from alpw.config.explore import Count, Index, SysConfig
+from alpw.config.explore import Count, Index, StructureFile
 from alpw.config.section import Problem, Section, choices, setting
 from alpw.errors import InputError
 from alpw.structures.perturb import supercell_matrix
@@ -124,7 +124,7 @@ class Vacancy(Section):
             yield Problem(("element",), f"{self.element!r} is not an element")
 
 
-class StartConfig(SysConfig):
+class StartConfig(StructureFile):
     """A start structure and its way through relaxation, generators, sampling and labels."""
 
     section: ClassVar[str] = "init_bulk.sys_configs"

@@ -21,11 +21,12 @@ class Absent(NamedTuple):
     """values that ask for nothing, such as ``false``"""
 
 
+_DEVIATION = {"lower_model_deiv_f": "lower_model_devi_f", "upper_model_deiv_f": "upper_model_devi_f"}
+
 SPELLINGS: dict[str, dict[str, str]] = {
-    "strategy": {
-        "lower_model_deiv_f": "lower_model_devi_f",
-        "upper_model_deiv_f": "upper_model_devi_f",
-    },
+    "strategy": _DEVIATION,
+    "explore.sys_configs": _DEVIATION,
+    "explore.md_jobs": _DEVIATION,
     "dft": {
         "basis_set_file_name": "basis_set_file",
         "potential_file_name": "potential_file",
@@ -66,6 +67,7 @@ _DFT_KEYS = (
     "max_silence",
     "allow_physics",
     "reuse_wavefunctions",
+    "reuse_labels",
 )
 
 MOVED: dict[str, dict[str, str]] = {
@@ -100,7 +102,6 @@ _DECAY = "the learning rate decays exponentially to stop_lr over the whole train
 NO_EFFECT: dict[str, dict[str, str]] = {
     "": {
         "record_file": "the progress of a campaign is kept in its database",
-        "reserve_md_traj": _KEPT,
         "reserve_feature": _KEPT,
         "data_format": "extxyz and PWdata are recognised by their content",
         "interval": "all frames are used, as in the predecessor",
@@ -108,13 +109,10 @@ NO_EFFECT: dict[str, dict[str, str]] = {
     "strategy": {
         "md_type": "there is one LAMMPS coupling",
         "lmps_tolerance": "a trajectory that breaks off always keeps its valid frames",
-        "kpu_lower": "the committee uses lower_model_devi_f",
-        "kpu_upper": "the committee uses upper_model_devi_f",
         "base_kpu_max_images": "the predecessor ignores it too",
         "base_kpu_mvm_ratio": "the predecessor ignores it too",
-        "direct_script": "only 'direct' uses it",
+        "direct_script": "frames are chosen by ALPW itself; the script is not run",
     },
-    "explore.md_jobs": {"mass": "atomic masses are the standard ones"},
     "init_bulk": {"direct_input": "frames are chosen by ALPW itself; the script is not run"},
     "init_bulk.sys_configs": {"direct_input_idx": "there is one way to choose"},
     "train": {
@@ -194,13 +192,11 @@ NO_EFFECT: dict[str, dict[str, str]] = {
 
 _USE_ASE = "use dft_style 'ase' with 'calculator', the import path of an ASE calculator, and its 'arguments'"
 _TRAIN_DATA = "give training sets in init_data and validation sets in valid_data"
-_NO_TEMPLATE = "use ensemble, temps, press, nsteps in explore.md_jobs"
 _DP = "the model is 'DP'"
 _RATE = "the learning rate of Adam decays to stop_lr, and nothing else is set"
 
 NOT_AVAILABLE: dict[str, dict[str, Absent]] = {
     "": {
-        "init_data_only_pretrain": Absent("remove it: all labelled frames are trained on", (False,)),
         **{
             key: Absent(_INIT_BULK)
             for key in (
@@ -227,11 +223,6 @@ NOT_AVAILABLE: dict[str, dict[str, Absent]] = {
         key: Absent(_RUN)
         for key in ("train", "strategy", "explore", "init_data", "valid_data", "record_file")
     },
-    "strategy": {
-        "direct": Absent("remove it: candidates are chosen by their deviation", (False,)),
-    },
-    "explore": {"lmps_prefix": Absent(_NO_TEMPLATE), "lmps_in": Absent(_NO_TEMPLATE)},
-    "explore.md_jobs": {"lmps_in_idx": Absent(_NO_TEMPLATE)},
     "dft": {"bigmodel_script": Absent(_USE_ASE)},
     "train": {
         "feature_type": Absent(f"remove it: {_DP}"),
@@ -303,7 +294,6 @@ _CONVERT = "convert the data to extxyz or PWdata"
 _USE_CP2K = "use 'vasp', 'pwmat' (also for DFTB), 'cp2k', or 'xtb' for a first look"
 
 CHOICES_NOT_AVAILABLE: dict[str, dict[Any, str]] = {
-    "strategy.uncertainty": {"kpu": "use 'committee'; alpw kpu computes it for a model and its trajectories"},
     "train.model_type": dict.fromkeys(("nn", "linear", "nep", "cheby", "gnn"), _USE_DP),
     "train.optimizer.optimizer": dict.fromkeys(("sgd", "snes"), _USE_ADAM),
     "train.format": dict.fromkeys(
@@ -311,7 +301,5 @@ CHOICES_NOT_AVAILABLE: dict[str, dict[Any, str]] = {
         _CONVERT,
     ),
     "dft.dft_style": {"bigmodel": _USE_ASE, "skf": _USE_CP2K},
-    "explore.md_jobs.merge_traj": {True: "remove it: all frames of a trajectory are kept together anyway"},
-    "explore.md_jobs.boundary": {False: "remove it: all boundaries are periodic"},
 }
 """dotted key -> {value in lower case: what to use instead}"""

@@ -75,10 +75,10 @@ def _outcome(context: Context) -> IterationOutcome:
 
 
 def _judge_preparation(context: Context, outcome: IterationOutcome) -> tuple[Verdict, str]:
-    quorum = context.param.strategy.min_label_ratio
+    quorum = 1 - context.param.strategy.max_failed_ratio
     share = f"{outcome.labelled} of {outcome.selected} initial structures were labelled"
     if outcome.labelled == 0 or outcome.labelled < quorum * outcome.selected:
-        return Verdict.STALLED, f"{share}, below strategy.min_label_ratio = {quorum:g}"
+        return Verdict.STALLED, f"{share}, more failed than strategy.max_failed_ratio allows"
     return Verdict.CONTINUE, share
 
 
@@ -90,7 +90,7 @@ def _judge_iteration(context: Context, outcome: IterationOutcome) -> tuple[Verdi
         n_stages=stages,
         max_iterations=param.strategy.max_iterations or stages,
         accurate_ratio=param.strategy.accurate_ratio,
-        min_label_ratio=param.strategy.min_label_ratio,
+        max_failed_ratio=param.strategy.max_failed_ratio,
     )
 
 

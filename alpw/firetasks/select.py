@@ -32,8 +32,8 @@ class SelectCandidates(CampaignTask):
         classes = [
             classify(
                 trajectories.series(run, "max_force_deviation"),
-                strategy.lower_model_devi_f,
-                strategy.upper_model_devi_f,
+                strategy.lower_model_devi_f or 0.0,
+                strategy.upper_model_devi_f or 0.0,
             )
             for run in runs
         ]

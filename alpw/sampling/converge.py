@@ -33,7 +33,7 @@ def judge(
     n_stages: int,
     max_iterations: int,
     accurate_ratio: float,
-    min_label_ratio: float,
+    max_failed_ratio: float,
 ) -> tuple[Verdict, str]:
     """Decide what follows an iteration, and say why in one sentence.
 
@@ -46,15 +46,15 @@ def judge(
         n_stages: number of entries of ``explore.md_jobs``; the last one is repeated when iterations remain.
         max_iterations: number of iterations allowed in all.
         accurate_ratio: share of accurate frames at which the last stage counts as converged.
-        min_label_ratio: share of the selected frames that must have been labelled.
+        max_failed_ratio: share of the selected frames whose labels may have failed.
     """
     if outcome.frames == 0:
         return Verdict.STALLED, "exploration gave no frame"
-    if outcome.labelled < min_label_ratio * outcome.selected:
+    if outcome.selected - outcome.labelled > max_failed_ratio * outcome.selected:
         return (
             Verdict.STALLED,
             f"{outcome.labelled} of {outcome.selected} frames were labelled, "
-            f"below strategy.min_label_ratio = {min_label_ratio:g}",
+            f"more failed than strategy.max_failed_ratio = {max_failed_ratio:g} allows",
         )
     share = outcome.accurate / outcome.frames
     last_stage = outcome.index >= n_stages - 1

@@ -33,7 +33,6 @@ def plan_trajectories(param: Param, iteration: int, starts: Sequence[int]) -> li
     """
     plans = []
     for block, job in enumerate(param.explore.md_jobs[stage_of(param, iteration)]):
-        caps = job.select_sys or [param.strategy.max_select]
         pressures: list[float | None] = list(job.press) if job.ensemble.startswith("npt") else [None]
         for position, entry in enumerate(job.sys_idx):
             for structure in (index for index, owner in enumerate(starts) if owner == entry):
@@ -45,7 +44,7 @@ def plan_trajectories(param: Param, iteration: int, starts: Sequence[int]) -> li
                         {
                             "key": key,
                             "group": group,
-                            "cap": caps[position] if len(caps) > 1 else caps[0],
+                            "cap": job.cap(position, param.strategy.max_select),
                             "structure": structure,
                             "ensemble": job.ensemble,
                             "n_steps": job.nsteps,

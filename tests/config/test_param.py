@@ -195,7 +195,7 @@ class TestValues:
             ("initial.sys_idx", [4], "initial.sys_idx[0]", "indices 0 to 0"),
             ("initial.scale", [0], "initial.scale[0]", "greater than 0.5"),
             ("strategy.lower_model_devi_f", 0.2, "strategy.lower_model_devi_f", "smaller than the upper"),
-            ("strategy.model_num", 2, "strategy.model_num", "at least 3"),
+            ("strategy.model_num", 2, "strategy.model_num", "3 members or more"),
             ("train.atom_type", ["Ge"], "train.atom_type", "lacks Si of explore.sys_configs[0]"),
             ("train.atom_type", ["Sx"], "train.atom_type[0]", "'Sx' is not an element"),
             ("train.atom_type", [14, "Si"], "train.atom_type", "twice"),

@@ -166,7 +166,7 @@ class Laboratory:
             "work_dir": f"{task}",
             "initial": {"perturb": copies, "cell_pert_fraction": 0.01, "atom_pert_distance": 0.08},
             "train": {"atom_type": ["Si"]},
-            "strategy": {"lower_model_devi_f": 0.1, "upper_model_devi_f": 0.3, "min_label_ratio": 0.0},
+            "strategy": {"lower_model_devi_f": 0.1, "upper_model_devi_f": 0.3, "max_failed_ratio": 1.0},
             "explore": {
                 "sys_configs": [{"config": "POSCAR", "format": "vasp/poscar"}],
                 "md_jobs": [{"sys_idx": [0], "temps": [300], "nsteps": 10}],

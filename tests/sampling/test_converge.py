@@ -7,7 +7,7 @@ from alpw.sampling.converge import IterationOutcome, Verdict, judge
 
 def verdict(**changes):
     outcome = {"index": 1, "frames": 100, "accurate": 50, "candidate": 40, "selected": 10, "labelled": 10}
-    rules = {"n_stages": 2, "max_iterations": 4, "accurate_ratio": 0.95, "min_label_ratio": 0.5}
+    rules = {"n_stages": 2, "max_iterations": 4, "accurate_ratio": 0.95, "max_failed_ratio": 0.5}
     outcome.update({key: value for key, value in changes.items() if key in outcome})
     rules.update({key: value for key, value in changes.items() if key in rules})
     return judge(IterationOutcome(**outcome), **rules)[0]
@@ -46,5 +46,5 @@ def test_candidates_that_can_never_be_labelled_stall_instead_of_repeating():
 @pytest.mark.parametrize("accurate", [0, 50, 100])
 def test_the_reason_quotes_the_share(accurate):
     outcome = IterationOutcome(1, 100, accurate, 100 - accurate, 1, 1)
-    _, reason = judge(outcome, n_stages=1, max_iterations=9, accurate_ratio=0.95, min_label_ratio=0.5)
+    _, reason = judge(outcome, n_stages=1, max_iterations=9, accurate_ratio=0.95, max_failed_ratio=0.5)
     assert f"{accurate}.0%" in reason

@@ -29,6 +29,7 @@ MODEL_COMMANDS = {
     "kpu": ("kpu", "kpu"),
     "to_pwdata": ("to_pwdata", "to_pwdata"),
     "calculate": ("calculate", "calculate"),
+    "report": ("report", "report"),
 }
 
 

@@ -16,7 +16,12 @@ N_BINS = 12
 
 
 def plot_calibration(
-    calibration: Calibration, uncertainty: ArrayLike, error: ArrayLike, file: Path, unit: str = ""
+    calibration: Calibration,
+    uncertainty: ArrayLike,
+    error: ArrayLike,
+    file: Path,
+    unit: str = "",
+    title: str | None = None,
 ) -> None:
     """Draw the pairs with expected error and bound, and the coverage found in bins of the uncertainty.
 
@@ -26,11 +31,12 @@ def plot_calibration(
         error: ``(n_pairs,)`` in eV/Å; pairs that the calibration has not seen make an honest picture.
         file: PNG to write.
         unit: of the uncertainty.
+        title: above both panels; None says how the calibration was made.
     """
     u, e = np.asarray(uncertainty, dtype=float), np.asarray(error, dtype=float)
     method = "too few pairs to calibrate" if calibration.identity else f"{calibration.method} calibration"
-    title = f"{calibration.measure or 'uncertainty'}: {method}, {calibration.n_pairs} pairs"
-    with drawing(file, 9.0, 3.9, title) as figure:
+    made = f"{calibration.measure or 'uncertainty'}: {method}, {calibration.n_pairs} pairs"
+    with drawing(file, 9.0, 3.9, made if title is None else title) as figure:
         left, right = figure.subplots(1, 2)
         _pairs(left, calibration, u, e)
         left.set(xlabel=f"uncertainty{f' ({unit})' if unit else ''}", ylabel="force error (eV/Å)")

@@ -15,6 +15,9 @@ from alpw.database.summary import CampaignSummary
 COLOURS = {"accurate": "#009E73", "candidate": "#E69F00", "failed": "#D55E00"}
 ERROR_COLOUR = "#0072B2"
 
+MOST_TICKS = 12
+"""Iterations that each have their number below the axis."""
+
 
 def plot_history(summary: CampaignSummary, file: Path) -> None:
     """Draw the shares of accurate, candidate and failed frames, and the held-out force error.
@@ -46,7 +49,12 @@ def _draw_shares(axes: Axes, summary: CampaignSummary) -> None:
         )
     axes.set(xlabel="iteration", ylabel="explored frames (%)", ylim=(0, 112))
     axes.set_title("what exploration met", fontsize=10)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(indices) <= MOST_TICKS:
+        axes.set_xticks(indices)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # Few bars would otherwise fill the axis.
+    axes.set_xlim(-0.8, max(3, *indices, 0) + 0.8)
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, fontsize=9)
 
 
@@ -62,6 +70,9 @@ def _draw_errors(axes: Axes, summary: CampaignSummary) -> None:
         labels, errors = zip(*points, strict=True)
         axes.plot(labels, errors, "o-", color=ERROR_COLOUR)
         axes.set_ylim(0, 1.1 * max(errors))
+    else:
+        axes.set(xticks=[], yticks=[])
+        axes.annotate("not measured yet", (0.5, 0.5), xycoords="axes fraction", ha="center", color="#888888")
     axes.set(xlabel="model of iteration", ylabel="force RMSE (eV/Å)")
     axes.set_title(f"error on {summary.heldout_frames} held-out frames", fontsize=10)
     axes.grid(axis="y", alpha=0.3)

@@ -15,6 +15,9 @@ NAME   := $(notdir $(INPUTS))
 BIN   := .venv/bin
 READY := .venv/.ready
 
+# Many short processes run: each module is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The pins are what the tests ran with, on Python 3.11; other versions resolve freely.
 pinned = $(shell $(PYTHON) -c 'import sys; print("-c $(1)" if sys.version_info[:2] == (3, 11) else "")')
 PINNED = $(call pinned,constraints.txt)

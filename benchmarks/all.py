@@ -29,9 +29,11 @@ BENCHMARKS = {
     "committee": "A committee of four in one pass",
     "kpu": "Kalman prediction uncertainty",
     "uncertainty": "Uncertainty and true error",
+    "warm_start": "Uncertainty of a model that was trained on",
     "md_step": "A step of molecular dynamics",
     "precision": "float32 and float64",
     "formats": "Reading MOVEMENT and OUTCAR",
+    "strategies": "Campaigns by committee, KPU and random choice",
 }
 
 

@@ -6,18 +6,22 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import psutil
 import pytest
 from ase.build import bulk
 from hypothesis import HealthCheck, settings
+from pymongo import MongoClient
 
 from alpw.database import daemon
 from alpw.database.launchpad import open_launchpad, prepare, write_launchpad_file
 
-# Nothing may fail because the machine is busy.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Nothing may fail because the machine is busy, and where drawing more is worth it a test says so.
+settings.register_profile(
+    "patient", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("patient")
 
 BIN = Path(sys.executable).parent
@@ -31,25 +35,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 TINY = {
     "campaign": "tiny",
-    "initial": {"perturb": 6, "cell_pert_fraction": 0.0, "atom_pert_distance": 0.1},
+    "initial": {"perturb": 4, "cell_pert_fraction": 0.0, "atom_pert_distance": 0.1},
     "train": {
         "atom_type": ["Si"],
         "descriptor": {"rcut": 4.0, "rcut_smth": 1.0, "axis_neuron": 4, "neuron": [8, 8]},
         "fitting_net": {"neuron": [16, 16]},
-        "optimizer": {"steps": 120, "learning_rate": 0.005},
+        "optimizer": {"steps": 60, "learning_rate": 0.01},
     },
     "strategy": {
         "model_num": 3,
         "lower_model_devi_f": 0.02,
         "upper_model_devi_f": 5.0,
-        "max_select": 3,
+        "max_select": 2,
         "validation_frames": 2,
     },
     "explore": {
         "sys_configs": [{"config": "POSCAR", "format": "vasp/poscar"}],
         "md_jobs": [
-            {"sys_idx": [0], "temps": [300], "nsteps": 30, "trj_freq": 3},
-            {"sys_idx": [0], "temps": [500], "nsteps": 30, "trj_freq": 3},
+            {"sys_idx": [0], "temps": [300], "nsteps": 20, "trj_freq": 4},
+            {"sys_idx": [0], "temps": [500], "nsteps": 20, "trj_freq": 4},
         ],
     },
     "dft": {"dft_style": "xtb"},
@@ -123,13 +127,36 @@ def inputs(tmp_path):
     return Inputs(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A private server for all tests that leave it alive."""
+    directory = tmp_path_factory.mktemp("server")
+    yield daemon.start(directory)
+    daemon.stop(directory)
+
+
 @pytest.fixture
-def launchpad(inputs):
-    """A fresh LaunchPad on a private server, known to every command in the folder of ``inputs``."""
-    server = daemon.start(inputs.folder / "db")
-    file = write_launchpad_file(inputs.folder / "my_launchpad.yaml", server.uri)
-    launchpad = open_launchpad(file)
+def own_launchpad(inputs):
+    """A fresh LaunchPad on a server that the test may kill."""
+    with opened(inputs, daemon.start(inputs.folder / "db"), "fireworks") as launchpad:
+        yield launchpad
+
+
+@contextlib.contextmanager
+def opened(inputs, server, name):
+    """A fresh LaunchPad, known to every command in the folder of ``inputs``."""
+    launchpad = open_launchpad(write_launchpad_file(inputs.folder / "my_launchpad.yaml", server.uri, name))
     prepare(launchpad)
     yield launchpad
-    launchpad.connection.close()
     inputs.kill_everything()
+    launchpad.connection.close()
+
+
+@pytest.fixture
+def launchpad(inputs, server):
+    """A fresh LaunchPad on the server that tests share."""
+    name = f"test_{uuid.uuid4().hex}"
+    with opened(inputs, server, name) as launchpad:
+        yield launchpad
+    with MongoClient(server.uri) as client:
+        client.drop_database(name)

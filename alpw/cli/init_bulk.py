@@ -24,6 +24,7 @@ from alpw.cli.common import (
 )
 from alpw.cli.watch import View, watch
 from alpw.cluster import recovery, worker
+from alpw.cluster.control import refuse_held
 from alpw.cluster.supervisor import default_workers
 from alpw.config import InitBulk, InitResource, load_init_inputs
 from alpw.database import campaigns
@@ -34,8 +35,7 @@ from alpw.database.init_summary import InitSummary, summarise_init
 from alpw.database.launchpad import find_launchpad_file, open_launchpad
 from alpw.database.owner import process_id
 from alpw.errors import DatabaseError
-from alpw.firetasks.collection import COLLECTION
-from alpw.formats.collection import DATA_PATHS
+from alpw.formats.collection import COLLECTION, DATA_PATHS
 from alpw.report.init_table import (
     activity,
     init_line,
@@ -44,7 +44,6 @@ from alpw.report.init_table import (
     plan_table,
     result_table,
 )
-from alpw.report.tree import plot_tree
 from alpw.workflows.check_init import check_init
 from alpw.workflows.init_plan import Cost, StructurePlan, plan_init
 from alpw.workflows.launch_init import retry_init, start_init, update_init
@@ -92,6 +91,9 @@ def init_bulk(
         if dry_run or plot:
             plans = plan_init(init, resource, _cost(launchpad))
             if plot:
+                # Here, because nothing else waits for matplotlib.
+                from alpw.report.tree import plot_tree
+
                 plot_tree(plans, init.campaign, init.work_dir / TREE)
                 complaints.print(f"tree {init.work_dir / TREE}", soft_wrap=True)
             if dry_run:
@@ -99,6 +101,7 @@ def init_bulk(
                 return
         launchpad_file = ensure_running(launchpad)
         fireworks = open_launchpad(launchpad_file)
+        refuse_held(fireworks.db, init.campaign)
         if update and campaigns.find(fireworks.db, init.campaign):
             living = worker.living(init.work_dir)
             # What a dead worker held is no work in progress.

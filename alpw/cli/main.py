@@ -13,14 +13,23 @@ from typer.core import TyperGroup
 from alpw import __version__
 from alpw.cli import db
 from alpw.cli.common import NoteHandler
-from alpw.cli.doctor import doctor
-from alpw.cli.init_bulk import init_bulk
-from alpw.cli.run import run
-from alpw.cli.status import campaigns, status
-from alpw.cli.template import template
 
 # Their modules bring torch or many readers, for which no other command should wait: module and function.
-MODEL_COMMANDS = {
+COMMANDS = {
+    "init_bulk": ("init_bulk", "init_bulk"),
+    "run": ("run", "run"),
+    "status": ("status", "status"),
+    "campaigns": ("status", "campaigns"),
+    "report": ("report", "report"),
+    "filter": ("filter", "filter_"),
+    "pause": ("control", "pause"),
+    "resume": ("control", "resume"),
+    "stop": ("control", "stop"),
+    "kill": ("control", "kill"),
+    "rerun": ("rerun", "rerun"),
+    "branch": ("branch", "branch"),
+    "doctor": ("doctor", "doctor"),
+    "template": ("template", "template"),
     "train": ("train", "train"),
     "test": ("test", "test"),
     "compress": ("compress", "compress"),
@@ -29,7 +38,6 @@ MODEL_COMMANDS = {
     "kpu": ("kpu", "kpu"),
     "to_pwdata": ("to_pwdata", "to_pwdata"),
     "calculate": ("calculate", "calculate"),
-    "report": ("report", "report"),
 }
 
 
@@ -43,18 +51,18 @@ class CaseInsensitiveGroup(TyperGroup):
 
 
 class Commands(CaseInsensitiveGroup):
-    """All commands; those of `MODEL_COMMANDS` are imported when they are asked for."""
+    """All commands; those of `COMMANDS` are imported when they are asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the commands, in the order of the help."""
-        return [*super().list_commands(ctx), *MODEL_COMMANDS]
+        return [*COMMANDS, *super().list_commands(ctx)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, whatever its case."""
         name = cmd_name.lower()
-        if name not in MODEL_COMMANDS:
+        if name not in COMMANDS:
             return super().get_command(ctx, name)
-        module, function = MODEL_COMMANDS[name]
+        module, function = COMMANDS[name]
         single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
         single.command(name)(getattr(import_module(f"alpw.cli.{module}"), function))
         return typer.main.get_command(single)
@@ -69,12 +77,6 @@ app = typer.Typer(
     help="Active learning of Deep Potential force fields on FireWorks and MongoDB.\n\n"
     "Example: `alpw db start && alpw run param.json resource.json`",
 )
-app.command("init_bulk")(init_bulk)
-app.command()(run)
-app.command()(status)
-app.command()(campaigns)
-app.command()(doctor)
-app.command()(template)
 app.add_typer(db.app, name="db", cls=CaseInsensitiveGroup)
 
 

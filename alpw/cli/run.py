@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from fireworks import LaunchPad
 
 from alpw.cli.common import (
     EXIT_FAILED,
@@ -27,7 +28,8 @@ from alpw.cli.common import (
 )
 from alpw.cli.watch import View, watch
 from alpw.cluster import recovery
-from alpw.cluster.supervisor import default_workers
+from alpw.cluster.control import refuse_held
+from alpw.cluster.supervisor import CampaignStuck, default_workers
 from alpw.config.load import load_inputs
 from alpw.config.param import Param
 from alpw.config.resource import Resource
@@ -36,10 +38,12 @@ from alpw.database.access import ensure_running
 from alpw.database.campaigns import CampaignState
 from alpw.database.launchpad import open_launchpad
 from alpw.database.summary import CampaignSummary, summarise
+from alpw.notify import tell
 from alpw.report.files import write_report
 from alpw.report.table import history_table, progress, progress_line
 from alpw.workflows.check import check_inputs
-from alpw.workflows.launch import start_campaign, update_inputs
+from alpw.workflows.launch import start_campaign
+from alpw.workflows.update import update_inputs
 
 VIEW = View(
     summarise,
@@ -75,13 +79,19 @@ def run(
         param, resource = _inputs(param_file, resource_file, campaign, work_dir)
         launchpad_file = ensure_running(launchpad)
         fireworks = open_launchpad(launchpad_file)
-        if update and campaigns.find(fireworks.db, param.campaign):
+        existing = campaigns.find(fireworks.db, param.campaign)
+        if not update:
+            refuse_held(fireworks.db, param.campaign)
+        elif existing:
             update_inputs(fireworks, param, resource)
+            if existing["state"] in campaigns.HELD_STATES:
+                _stays_held(fireworks, param.campaign, as_json)
+                return
         created = start_campaign(fireworks, param, resource)
         param.work_dir.mkdir(parents=True, exist_ok=True)
         summary = summarise(fireworks.db, param.campaign)
         _announce(summary, created, param)
-        if summary.state == CampaignState.STALLED.value:
+        if _waits_for_user(fireworks, summary):
             recovery.retry(fireworks, param.campaign)
         if detach:
             console.print(
@@ -89,16 +99,30 @@ def run(
                 soft_wrap=True,
             )
             return
-        summary = watch(
-            VIEW,
-            launchpad_file,
-            param.campaign,
-            param.work_dir,
-            resource,
-            workers or default_workers(param.train.threads, resource),
-            as_json,
-        )
+        try:
+            summary = watch(
+                VIEW,
+                launchpad_file,
+                param.campaign,
+                param.work_dir,
+                resource,
+                workers or default_workers(param.train.threads, resource),
+                as_json,
+            )
+        except CampaignStuck as error:
+            tell(param.webhook, campaign=param.campaign, event="stuck", state="running", text=str(error))
+            raise
         _conclude(summary, launchpad_file, as_json)
+
+
+def _stays_held(fireworks: LaunchPad, campaign: str, as_json: bool) -> None:
+    """Say that a held campaign has its new inputs, and that nothing goes on by that."""
+    summary = summarise(fireworks.db, campaign)
+    state = f"has the new inputs and is {summary.state}"
+    text = f"campaign {campaign} {state}; `alpw resume {campaign}` lets it go on"
+    if as_json:
+        print_json(summary.to_dict())
+    (complaints if as_json else console).print(text, soft_wrap=True)
 
 
 def _inputs(
@@ -110,6 +134,13 @@ def _inputs(
     for remark in (*param.notes, *resource.notes):
         note(remark)
     return param, resource
+
+
+def _waits_for_user(fireworks: LaunchPad, summary: CampaignSummary) -> bool:
+    """Whether the campaign can go on only by what the user has mended, if that is anything."""
+    if summary.finished:
+        return summary.state == CampaignState.STALLED.value
+    return recovery.is_stuck(fireworks, summary.campaign)
 
 
 def _announce(summary: CampaignSummary, created: bool, param: Param) -> None:

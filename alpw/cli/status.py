@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from alpw.cli.common import AsJson, LaunchpadFile, console, errors_as_exit_status, print_json
+from alpw.cluster.hold import held_by_hand
 from alpw.cluster.recovery import failure_reasons
 from alpw.database import calculations, configurations
 from alpw.database.access import launchpad_file
@@ -41,10 +42,11 @@ def status(
         is_init = kind(get(fireworks.db, campaign)) == INIT_BULK
         summary = (summarise_init if is_init else summarise)(fireworks.db, campaign)
         reasons = failure_reasons(fireworks, campaign)
+        held = held_by_hand(fireworks, campaign)
         errors = configurations.diagnoses(fireworks.db, campaign)
         errors += calculations.diagnoses(fireworks.db, campaign)
         if as_json:
-            print_json({**summary.to_dict(), "fizzled": reasons, "quarantined": errors})
+            print_json({**summary.to_dict(), "held": held, "fizzled": reasons, "quarantined": errors})
             return
         console.print(init_progress(summary) if isinstance(summary, InitSummary) else progress(summary))
         console.print(f"folder {summary.work_dir}", soft_wrap=True)
@@ -52,6 +54,8 @@ def status(
             console.print(f"{summary.state}: {summary.reason}", soft_wrap=True)
         for line in diagnosis_lines(errors):
             console.print(line, style="red", soft_wrap=True)
+        for line in held:
+            console.print(f"held: {line}", style="yellow", soft_wrap=True)
         for firework, reason in reasons.items():
             console.print(f"fizzled {firework}: {reason}", style="red", soft_wrap=True)
 

@@ -49,8 +49,8 @@ from alpw.report.epochs import epoch_line, live_view
 from alpw.report.learning_curve import plot_learning_curve
 from alpw.structures.frame import LabelledFrame
 from alpw.structures.seeds import derive_seed
+from alpw.trainers.section import model_config, read_frames, training_options
 from alpw.uncertainty.committee import check_committee
-from alpw.workflows.training import model_config, read_frames, training_options
 
 RECORD_FILE, PLOT_FILE = "training.json", "learning_curve.png"
 

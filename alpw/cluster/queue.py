@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from monty.serialization import dumpfn
 from alpw.cluster import recovery, slurm
 from alpw.cluster.qadapter import qadapter
 from alpw.config.resource import Resource, ResourceBlock
+from alpw.database import campaigns
 from alpw.errors import AlpwError
 from alpw.workflows.firework import CATEGORIES, DFT, EXPLORE, SCF, TRAIN
 
@@ -25,7 +27,11 @@ MAX_JOBS = 20
 #: Seconds after its submission in which a job may be missing from squeue.
 GRACE = 30.0
 
+#: Seconds within which a cancelled job has to end: SLURM first asks it to, and kills it 30 s later.
+CANCEL_PATIENCE = 90.0
+
 _HELD = {"$in": ["RESERVED", "RUNNING"]}
+_ON_REQUEST = "its job was cancelled on request"
 
 
 class JobRefused(AlpwError):
@@ -83,12 +89,16 @@ def launch(
 ) -> int:
     """Submit the Fireworks that are ready, up to a bound per category; returns how many were submitted.
 
+    None of a campaign that is held.
+
     Each is reserved for its job, so that no two jobs are made for one Firework. A job inherits the
     environment of this process, as sbatch does by default.
 
     Raises:
         JobRefused: SLURM took no job for some Firework.
     """
+    if not campaigns.is_running(launchpad.db, campaign):
+        return 0
     launches = directory / "launches"
     launches.mkdir(parents=True, exist_ok=True)
     submitted = 0
@@ -137,37 +147,95 @@ def rerun_lost_jobs(launchpad: LaunchPad, campaign: str) -> int:
     Returns:
         Number of Fireworks concerned; 0 when squeue does not answer.
     """
-    suspects = _held_launches(launchpad, campaign)
+    suspects = _held_launches(launchpad, campaign, GRACE)
     jobs = slurm.live_jobs() if suspects else None
     if jobs is None:
         return 0
-    folders = {str(Path(folder).resolve()) for folder in jobs.values()}
     lost = 0
     for launch in suspects:
-        job = _reservation(launch).get("reservation_id")
-        # The id is missing when the submitting process died before it could store it.
-        alive = job in jobs if job else str(Path(launch["launch_dir"]).resolve()) in folders
-        # Read again: it may have ended while squeue was asked.
-        unchanged = {"launch_id": launch["launch_id"], "state": launch["state"]}
-        if not alive and launchpad.launches.find_one(unchanged, {"_id": 1}):
-            _take_back(launchpad, launch, f"SLURM job {job} is gone{_last_words(launch['launch_dir'], job)}")
+        if job_of(launch, jobs) is None and _unchanged(launchpad, launch):
+            job = _reservation(launch).get("reservation_id")
+            reason = f"SLURM job {job} is gone{_last_words(launch['launch_dir'], job)}"
+            again = recovery.runs(launchpad, launch["fw_id"]) < recovery.MAX_RUNS
+            _take_back(launchpad, launch, reason, again=again)
             lost += 1
     return lost
 
 
-def _held_launches(launchpad: LaunchPad, campaign: str) -> list[dict[str, Any]]:
-    """Launches that a job of ours holds, beyond the time in which squeue may not know it."""
+def withdraw(launchpad: LaunchPad, campaign: str, *, running: bool) -> tuple[list[str], list[str]]:
+    """Cancel the campaign's jobs that wait in the queue, and on request those that run; their Fireworks are
+    ready again, and what is cancelled counts as no failure.
+
+    Returns:
+        Ids of the jobs that are gone, and of those that SLURM has not ended within `CANCEL_PATIENCE`: a job
+        that begins to run meanwhile is one of these.
+    """
+    states = ["RESERVED", "RUNNING"] if running else ["RESERVED"]
+    held = [launch for launch in _held_launches(launchpad, campaign) if launch["state"] in states]
+    if not held:
+        return [], []
+    jobs = slurm.live_jobs()
+    if jobs is None:
+        known = [_reservation(launch).get("reservation_id") for launch in held]
+        return [], [str(job) for job in known if job]
+    found = {launch["launch_id"]: job_of(launch, jobs) for launch in held}
+    wanted = {job for job in found.values() if job}
+    slurm.cancel(sorted(wanted), running=running)
+    deadline = time.monotonic() + (CANCEL_PATIENCE if running else 0)
+    alive = _alive(wanted)
+    while alive and time.monotonic() < deadline:
+        time.sleep(0.5)
+        alive = _alive(wanted)
+    for launch in held:
+        if found[launch["launch_id"]] in alive:
+            continue
+        own = {"launch_id": launch["launch_id"]}
+        if _unchanged(launchpad, launch):
+            _take_back(launchpad, launch, _ON_REQUEST, again=True)
+        elif running and launchpad.launches.find_one({**own, "state": "FIZZLED"}, {"_id": 1}):
+            # The program died before the launcher, which took its end for a failure.
+            launchpad.rerun_fw(launch["fw_id"])
+        else:
+            continue
+        launchpad.launches.update_one(own, {"$set": {recovery.ON_REQUEST: True}})
+    return sorted(wanted - alive), sorted(alive)
+
+
+def _alive(jobs: set[str]) -> set[str]:
+    """Those of the jobs that live, as far as squeue tells."""
+    found = slurm.live_jobs()
+    return jobs if found is None else jobs & set(found)
+
+
+def job_of(launch: dict[str, Any], jobs: dict[str, str]) -> str | None:
+    """The job that holds a launch, out of those that live (id -> folder); None when it is gone."""
+    job = _reservation(launch).get("reservation_id")
+    if job:
+        return job if job in jobs else None
+    # The id is missing when the submitting process died before it could store it.
+    folder = Path(launch["launch_dir"]).resolve()
+    return next((job for job, place in jobs.items() if Path(place).resolve() == folder), None)
+
+
+def _unchanged(launchpad: LaunchPad, launch: dict[str, Any]) -> bool:
+    """Whether a launch is still as it was read: it may have ended while squeue was asked."""
+    query = {"launch_id": launch["launch_id"], "state": launch["state"]}
+    return launchpad.launches.find_one(query, {"_id": 1}) is not None
+
+
+def _held_launches(launchpad: LaunchPad, campaign: str, grace: float = 0.0) -> list[dict[str, Any]]:
+    """Launches that a job of ours has held for ``grace`` seconds: squeue may not know a new one yet."""
     held = launchpad.fireworks.find({"spec.campaign": campaign, "state": _HELD}, {"launches": 1})
     query = {
         "launch_id": {"$in": [launch for firework in held for launch in firework["launches"]]},
         "fworker.name": {"$in": [fworker(campaign, category)["name"] for category in CATEGORIES]},
         "state": _HELD,
     }
-    limit = (datetime.now(timezone.utc) - timedelta(seconds=GRACE)).isoformat()
+    limit = (datetime.now(timezone.utc) - timedelta(seconds=grace)).isoformat()
     return [
         launch
         for launch in launchpad.launches.find(query)
-        if str(_reservation(launch).get("created_on", limit)) < limit
+        if not grace or str(_reservation(launch).get("created_on", limit)) < limit
     ]
 
 
@@ -176,10 +244,10 @@ def _reservation(launch: dict[str, Any]) -> dict[str, Any]:
     return next((entry for entry in history if entry["state"] == "RESERVED"), {})
 
 
-def _take_back(launchpad: LaunchPad, launch: dict[str, Any], reason: str) -> None:
+def _take_back(launchpad: LaunchPad, launch: dict[str, Any], reason: str, *, again: bool) -> None:
+    """Make a Firework whose job is gone ready again, or let it fizzle with the reason."""
     fw_id, launch_id = launch["fw_id"], launch["launch_id"]
-    logger.warning("Firework %d: %s", fw_id, reason)
-    again = recovery.runs(launchpad, fw_id) < recovery.MAX_RUNS
+    logger.log(logging.INFO if reason == _ON_REQUEST else logging.WARNING, "Firework %d: %s", fw_id, reason)
     if again and launch["state"] == "RESERVED":
         launchpad.cancel_reservation(launch_id)
         return

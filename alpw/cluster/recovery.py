@@ -6,7 +6,6 @@ Everything here may run at any time and more than once; work in progress is left
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -15,6 +14,8 @@ from typing import Any
 from fireworks import LaunchPad
 from fireworks.fw_config import RUN_EXPIRATION_SECS
 
+from alpw.cluster import locks
+from alpw.cluster.hold import hold
 from alpw.database import campaigns, claims, configurations, iterations, preparations, trajectories
 from alpw.database.campaigns import now
 from alpw.database.owner import is_dead
@@ -31,6 +32,9 @@ MAX_RUNS = 3
 PATIENCE = 30.0
 #: The same when no worker is known to live.
 PATIENCE_ALONE = 5.0
+
+#: Field of launches that the user ended.
+ON_REQUEST = "ended_on_request"
 
 _OURS = "^alpw:"
 
@@ -50,13 +54,17 @@ def active(launchpad: LaunchPad, campaign: str, categories: Sequence[str] = ()) 
 
 
 def runs(launchpad: LaunchPad, fw_id: int) -> int:
-    """How often a Firework ran or had a job in the queue; a job that SLURM refused does not count."""
+    """How often a Firework ran or had a job in the queue.
+
+    A job that SLURM refused does not count, nor does a run that the user ended.
+    """
     began = [{"state_history.state": "RUNNING"}, {"state_history.reservation_id": {"$exists": True}}]
-    return launchpad.launches.count_documents({"fw_id": fw_id, "$or": began})
+    own = {"fw_id": fw_id, ON_REQUEST: {"$ne": True}}
+    return launchpad.launches.count_documents({**own, "$or": began})
 
 
 def recover(launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float], *, alone: bool) -> Counter:
-    """Put right what a dead process left behind.
+    """Put right what a dead process left behind; of a held campaign nothing starts by that.
 
     Args:
         launchpad: the LaunchPad.
@@ -68,53 +76,26 @@ def recover(launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float],
         How many of each were repaired: ``locks``, ``orphans``, ``lost``, ``fizzled``.
     """
     patience = PATIENCE_ALONE if alone else PATIENCE
-    repaired = Counter(locks=_release_locks(launchpad, campaign, locked_since, patience))
+    document = campaigns.get(launchpad.db, campaign)
+    running = document["state"] == campaigns.CampaignState.RUNNING.value
+    released, orphans = locks.release_stale(launchpad, campaign, locked_since, patience)
+    repaired = Counter(locks=released, orphans=orphans)
     if not locked_since:
         # These take locks themselves, and would wait minutes for one whose owner is dead.
         repaired.update(
-            orphans=_delete_orphans(launchpad, campaign, patience),
+            orphans=locks.delete_orphans(launchpad, campaign, patience),
             lost=_rerun_lost(launchpad, campaign) + _rerun_half_reserved(launchpad, campaign, patience),
-            fizzled=_rerun_fizzled(launchpad, campaign),
+            fizzled=_rerun_fizzled(launchpad, campaign) if running else 0,
         )
         for collection in (iterations.COLLECTION, preparations.COLLECTION):
             claims.release_dead(launchpad.db[collection], campaign)
-        CONTINUE[campaigns.kind(campaigns.get(launchpad.db, campaign))](launchpad, campaign)
+        if document["state"] in campaigns.HELD_STATES:
+            hold(launchpad, campaign)
+        CONTINUE[campaigns.kind(document)](launchpad, campaign)
     for what, count in repaired.items():
         if count:
             logger.info("campaign %s: repaired %d %s", campaign, count, what)
     return repaired
-
-
-def _release_locks(
-    launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float], patience: float
-) -> int:
-    """Unlock workflows whose locker died; FireWorks would wait five minutes and then give up."""
-    locked = launchpad.workflows.find({"metadata.campaign": campaign, "locked": True}, {"_id": 1})
-    present = {document["_id"] for document in locked}
-    for workflow in set(locked_since) - present:
-        del locked_since[workflow]
-    count = 0
-    for workflow in present:
-        if time.monotonic() - locked_since.setdefault(workflow, time.monotonic()) >= patience:
-            launchpad.workflows.update_one({"_id": workflow}, {"$unset": {"locked": 1}})
-            count += 1
-    return count
-
-
-def _delete_orphans(launchpad: LaunchPad, campaign: str, patience: float) -> int:
-    """Delete Fireworks that were written, but whose workflow does not know them.
-
-    FireWorks adds new Fireworks before it links them; a process killed in between leaves them READY, and
-    whoever checks one out crashes. The Firework that wanted them runs again and makes new ones.
-    """
-    count = 0
-    limit = (now() - timedelta(seconds=patience)).isoformat()
-    query = {"spec.campaign": campaign, "state": {"$in": ["READY", "WAITING"]}, "created_on": {"$lte": limit}}
-    for firework in launchpad.fireworks.find(query, {"fw_id": 1}):
-        if not launchpad.workflows.find_one({"nodes": firework["fw_id"]}, {"_id": 1}):
-            launchpad.fireworks.delete_one({"fw_id": firework["fw_id"]})
-            count += 1
-    return count
 
 
 def _rerun_lost(launchpad: LaunchPad, campaign: str) -> int:
@@ -184,25 +165,85 @@ def _children_wait(launchpad: LaunchPad, fw_id: int) -> bool:
     return all(workflow["fw_states"][str(child)] == "WAITING" for child in children)
 
 
+def is_stuck(launchpad: LaunchPad, campaign: str) -> bool:
+    """Whether nothing of a campaign can run any more: Fireworks of it have failed, or none are left."""
+    if active(launchpad, campaign):
+        return False
+    return bool(failure_reasons(launchpad, campaign)) or bool(dead_end(launchpad, campaign))
+
+
+def dead_end(launchpad: LaunchPad, campaign: str) -> list[str]:
+    """Of a running campaign whose newest iteration is all done while nothing follows from it: a line on that.
+
+    A Firework that has ended adds what follows, or ends the campaign, before its workflow is said to be
+    complete.
+    """
+    newest = iterations.latest(launchpad.db, campaign)
+    added = newest and "added" in (newest["workflow"] or {})
+    if not newest or not added or not campaigns.is_running(launchpad.db, campaign):
+        return []
+    query = {"metadata.campaign": campaign, "metadata.iteration": newest["index"]}
+    workflows = list(launchpad.workflows.find(query, {"state": 1, "locked": 1}))
+    if not workflows or any(w["state"] != "COMPLETED" or "locked" in w for w in workflows):
+        return []
+    return [
+        f"every Firework of iteration {newest['index']} has ended and nothing follows; the same `alpw run` "
+        f"once more judges it anew, `alpw stop {campaign}` and `alpw rerun {campaign}` do a stage again"
+    ]
+
+
 def retry(launchpad: LaunchPad, campaign: str) -> None:
     """Give everything of the newest iteration that failed one more chance, and reopen the campaign.
 
     For a user who has mended the cause: failed labels become candidates again, trajectories that could not
-    run are forgotten, and the Fireworks concerned run once more. What succeeded stays.
+    run are forgotten, and the Fireworks concerned run once more. What succeeded stays. A verdict that stalled
+    the campaign is reached anew, from the selection on. May be repeated when it was cut short.
     """
     db = launchpad.db
     newest = iterations.latest(db, campaign)
     if newest is None:
         return
-    labels = {str(configuration) for configuration in configurations.reopen(db, campaign, newest["index"])}
-    runs = set(trajectories.forget_failed(db, campaign, newest["index"]))
-    campaigns.reopen(db, campaign)
-    query = {"spec.campaign": campaign, "spec.iteration": newest["index"]}
-    for firework in list(launchpad.fireworks.find(query, {"fw_id": 1, "state": 1, "spec._tasks": 1})):
+    index = newest["index"]
+    labels = {str(configuration) for configuration in configurations.reopen(db, campaign, index)}
+    trajectories.forget_failed(db, campaign, index)
+    # Whoever forgot them: an earlier call may have been cut short after that.
+    there = {run["key"] for run in trajectories.without_frames(db, campaign, index)}
+    runs = {plan["key"] for plan in newest.get("plan", ())} - there
+    query = {"spec.campaign": campaign, "spec.iteration": index}
+    fields = {"fw_id": 1, "state": 1, "spec._tasks": 1, "spec.task": 1}
+    fireworks = list(launchpad.fireworks.find(query, fields).sort("fw_id", 1))
+    again = []
+    for firework in fireworks:
         task = firework["spec"]["_tasks"][0]
         concerned = labels & set(task.get("configurations", ())) or runs & set(task.get("trajectories", ()))
         if firework["state"] == "FIZZLED" or concerned:
-            launchpad.rerun_fw(firework["fw_id"])
+            again.append(firework["fw_id"])
+    if not again or not campaigns.is_running(db, campaign):
+        again += _deciding(newest, fireworks)
+    for fw_id in again:
+        launchpad.rerun_fw(fw_id)
+    # Last: a campaign that is still stalled is tried again by the next command.
+    campaigns.reopen(db, campaign)
+
+
+def _deciding(iteration: dict[str, Any], fireworks: Sequence[dict[str, Any]]) -> list[int]:
+    """Id of the Firework, in a list of one, that a new verdict on an iteration begins with.
+
+    That is the selection, with all that it appended; where there is none in this course of the iteration, or
+    the verdict is one to keep, the newest collector. While labels are being made their collector is to come.
+    """
+    if any(firework["state"] in ("RESERVED", "RUNNING") for firework in fireworks):
+        return []
+    verdict = (iteration.get("collector") or {}).get("verdict")
+    if verdict not in (None, campaigns.CampaignState.STALLED.value):
+        wanted: tuple[str, ...] = ("CollectLabels",)
+    else:
+        wanted = ("SelectCandidates", "GenerateStructures", "CollectLabels")
+    for task in wanted:
+        found = [firework["fw_id"] for firework in fireworks if firework["spec"].get("task") == task]
+        if found:
+            return found[-1:]
+    return []
 
 
 def failure_reasons(launchpad: LaunchPad, campaign: str, structure: int | None = None) -> dict[str, str]:

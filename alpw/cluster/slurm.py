@@ -7,6 +7,9 @@ import os
 import re
 import subprocess
 import time
+from collections.abc import Sequence
+
+from alpw.errors import AlpwError
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +60,25 @@ def live_jobs() -> dict[str, str] | None:
         return None
     jobs = (line.split("|", 2) for line in answer.splitlines())
     return {job: folder for job, state, folder in jobs if state not in ENDED_STATES}
+
+
+def cancel(jobs: Sequence[str], *, running: bool) -> None:
+    """Ask SLURM to end jobs; without ``running`` only those that still wait.
+
+    Raises:
+        AlpwError: scancel cannot be run, or does not answer.
+    """
+    if not jobs:
+        return
+    waiting, at_once = ["--state=PENDING"], ["--state=RUNNING", "--full", "--signal=KILL"]
+    try:
+        # All processes of a job die at once: none may live on to call the end of another a failure.
+        for options in (at_once, []) if running else (waiting,):
+            # A job that has ended meanwhile is no error of anybody: who is left shows in squeue.
+            command = ["scancel", *options, *jobs]
+            subprocess.run(command, capture_output=True, timeout=COMMAND_PATIENCE, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise AlpwError(f"scancel does not answer: {error}; jobs {', '.join(jobs)} go on") from error
 
 
 def refusal(script: str) -> str | None:

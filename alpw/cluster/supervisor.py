@@ -15,7 +15,9 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from alpw.cluster import queue, recovery, worker
+from alpw.cluster.hold import held_by_hand
 from alpw.config.resource import Resource
+from alpw.database import campaigns
 from alpw.database.access import ensure_running
 from alpw.database.launchpad import open_launchpad
 from alpw.errors import AlpwError, DatabaseError
@@ -77,12 +79,13 @@ class Supervisor(Generic[AnySummary]):
     _refused_since: float | None = None
     _next_submission: float = 0.0
     _next_queue_round: float = 0.0
+    _last_obstacles: list[str] = field(default_factory=list)
 
     def watch(self) -> AnySummary:
         """Supervise until the campaign ends.
 
         Raises:
-            CampaignStuck: Fireworks fizzled for good and hold up the rest.
+            CampaignStuck: Fireworks fizzled for good and hold up the rest, or nothing is left to run.
             JobRefused: SLURM takes no job, for good or for five minutes; what is in the queue goes on.
             DatabaseError: the database stayed away for longer than five minutes.
         """
@@ -102,11 +105,16 @@ class Supervisor(Generic[AnySummary]):
             time.sleep(1.0)
 
     def tend(self, launchpad: LaunchPad) -> None:
-        """One round: repair, then see that somebody works."""
+        """One round: repair, then see that somebody works, unless the campaign is held."""
         queued = queue.queue_blocks(self.resource)
         alone = not queued and not worker.living(self.directory)
         recovery.recover(launchpad, self.campaign, self._locked_since, alone=alone)
         self._look_into_queue(launchpad)
+        if not campaigns.is_running(launchpad.db, self.campaign):
+            return
+        if alone and self._locked_since:
+            # A new worker would take what a dead one had half written.
+            return
         if queued:
             categories = queue.local_categories(self.resource)
             # Bookkeeping alone keeps one worker busy.
@@ -114,8 +122,12 @@ class Supervisor(Generic[AnySummary]):
             self._submit(launchpad)
         else:
             self._staff(launchpad, categories=[], most=self.workers)
-        if not recovery.active(launchpad, self.campaign):
-            self._check_stuck(launchpad)
+        reasons = [] if recovery.active(launchpad, self.campaign) else self._obstacles(launchpad)
+        # In two rounds: somebody may just be letting a held campaign go on.
+        if reasons and reasons == self._last_obstacles:
+            lines = "\n".join(f"  {reason}" for reason in reasons)
+            raise CampaignStuck(f"campaign '{self.campaign}' cannot go on:\n{lines}")
+        self._last_obstacles = reasons
 
     def _staff(self, launchpad: LaunchPad, categories: list[str], most: int) -> None:
         """Start workers for the work that there is, up to the bound, which a second supervisor shares."""
@@ -147,13 +159,14 @@ class Supervisor(Generic[AnySummary]):
             if lost := queue.rerun_lost_jobs(launchpad, self.campaign):
                 self.on_trouble(f"{lost} jobs are gone from the queue; their Fireworks run again")
 
-    def _check_stuck(self, launchpad: LaunchPad) -> None:
+    def _obstacles(self, launchpad: LaunchPad) -> list[str]:
+        """Why nothing of a campaign that has not ended can run any more."""
         if self.summarise(launchpad.db, self.campaign).finished:
-            return
-        reasons = recovery.failure_reasons(launchpad, self.campaign)
-        if reasons:
-            lines = "\n".join(f"  {firework}: {reason}" for firework, reason in reasons.items())
-            raise CampaignStuck(f"campaign '{self.campaign}' cannot go on:\n{lines}")
+            return []
+        failed = recovery.failure_reasons(launchpad, self.campaign)
+        reasons = [f"{firework}: {reason}" for firework, reason in failed.items()]
+        reasons += held_by_hand(launchpad, self.campaign)
+        return reasons or recovery.dead_end(launchpad, self.campaign)
 
     def _wait_for_database(self, error: PyMongoError) -> LaunchPad:
         # What follows are the driver's settings, which help nobody here.

@@ -23,10 +23,12 @@ from fireworks.core.rocket_launcher import rapidfire
 from pymongo.errors import PyMongoError
 
 from alpw.cluster import recovery
+from alpw.cluster.hold import hold
 from alpw.database import campaigns
 from alpw.database.launchpad import open_launchpad
 from alpw.database.owner import is_dead, process_identity
 from alpw.errors import DatabaseError
+from alpw.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ WORKER_PREFIX = "alpw:"
 DATABASE_PATIENCE = 600
 #: Seconds without anything to do after which a worker leaves a campaign that has not ended.
 IDLE_PATIENCE = 20
+#: Seconds between two looks at a paused campaign.
+PAUSE = 2.0
 
 
 def spawn(launchpad_file: Path, campaign: str, directory: Path, categories: Sequence[str] = ()) -> int:
@@ -62,7 +66,7 @@ def spawn(launchpad_file: Path, campaign: str, directory: Path, categories: Sequ
             start_new_session=True,
         )
     # Written here and not by the worker, whose imports take seconds: the next look must find it.
-    (logs / f"{process.pid}.pid").write_text(process_identity(process.pid))
+    write_atomically(logs / f"{process.pid}.pid", process_identity(process.pid).encode())
     return process.pid
 
 
@@ -88,7 +92,10 @@ def staffing(directory: Path) -> Iterator[None]:
 
 
 def work(launchpad_file: Path, campaign: str, directory: Path, categories: Sequence[str]) -> None:
-    """Run the campaign's Fireworks until it ends, nothing is left to do, or the database is gone for good."""
+    """Run the campaign's Fireworks until it ends, nothing is left to do, or the database is gone for good.
+
+    A worker of a paused campaign waits; one of a stopped campaign leaves after the Firework in hand.
+    """
     launches = directory / "launches"
     launches.mkdir(exist_ok=True)
     fworker = FWorker(
@@ -98,9 +105,18 @@ def work(launchpad_file: Path, campaign: str, directory: Path, categories: Seque
     )
     launchpad = open_launchpad(launchpad_file)
     idle_since = time.monotonic()
-    while _running(launchpad, campaign):
-        if launchpad.run_exists(fworker):
-            rapidfire(launchpad, fworker, m_dir=str(launches), sleep_time=1, strm_lvl="WARNING")
+    while (state := _state(launchpad, campaign)) in campaigns.OPEN_STATES:
+        if state in campaigns.HELD_STATES:
+            # What the last Firework appended must not wait for the next launcher.
+            hold(launchpad, campaign)
+            if state == campaigns.CampaignState.STOPPED.value:
+                return
+            time.sleep(PAUSE)
+            idle_since = time.monotonic()
+        elif launchpad.run_exists(fworker):
+            # One at a time: between two the user may have held the campaign.
+            options = {"m_dir": str(launches), "sleep_time": 1, "strm_lvl": "WARNING"}
+            rapidfire(launchpad, fworker, nlaunches=1, max_loops=1, **options)
             idle_since = time.monotonic()
         elif time.monotonic() - idle_since > IDLE_PATIENCE and not recovery.active(launchpad, campaign):
             logger.info("nothing is left to do for campaign %s", campaign)
@@ -109,8 +125,8 @@ def work(launchpad_file: Path, campaign: str, directory: Path, categories: Seque
             time.sleep(0.5)
 
 
-def _running(launchpad: LaunchPad, campaign: str) -> bool:
-    return campaigns.get(launchpad.db, campaign)["state"] == campaigns.CampaignState.RUNNING.value
+def _state(launchpad: LaunchPad, campaign: str) -> str:
+    return str(campaigns.get(launchpad.db, campaign)["state"])
 
 
 def _wait_for_database(launchpad_file: Path) -> bool:

@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,36 @@ def request_hash(code: Code, atoms: Atoms, dft: Dft, command: str | None, task: 
         digest.update(file.read_bytes() if file.is_file() else str(file).encode())
     for array in (atoms.numbers, atoms.pbc, atoms.positions, np.asarray(atoms.cell)):
         digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+_BY_CONTENT = frozenset({"input", "pseudo", "in_skf", "basis_set_file", "potential_file", "model"})
+"""Keys of the block ``dft`` that name files."""
+
+_NO_LEVEL = frozenset(
+    {"stress", "max_force", "max_silence", "allow_physics", "reuse_wavefunctions", "reuse_labels"}
+)
+"""Keys of the block ``dft`` on which no energy and no force depends."""
+
+
+def level_hash(code: Code, dft: Dft, elements: Iterable[str]) -> str:
+    """Hash of the settings and files that labels are asked for with, wherever the files lie.
+
+    Equal hashes ask for the same level of theory; which one a run gives, its program's version included, is
+    known afterwards.
+
+    Args:
+        code: from `alpw.codes.registry.code_of`.
+        dft: settings.
+        elements: of the structure.
+    """
+    settings = dft.model_dump(mode="json", exclude=set(_BY_CONTENT | _NO_LEVEL))
+    if gaussian := settings.get("gaussian_param"):
+        settings["gaussian_param"] = {key: gaussian[key] for key in gaussian if key not in _BY_CONTENT}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for file in (*dft.control_files, *code.further_files(dft, sorted(set(elements)))):
+        content = file.read_bytes() if file.is_file() else file.name.encode()
+        digest.update(hashlib.sha256(content).digest())
     return digest.hexdigest()
 
 

@@ -5,7 +5,7 @@
 4
 """
 
-from alpw.config.control import ControlFile, pick
+from alpw.config.control import ControlFile
 from alpw.config.dft import Dft
 from alpw.config.explore import Explore, MdJob, SysConfig
 from alpw.config.init_bulk import InitBulk
@@ -56,5 +56,4 @@ __all__ = [
     "load_param",
     "load_resource",
     "load_train",
-    "pick",
 ]

@@ -6,11 +6,9 @@ from which each structure picks one by ``relax_input_idx``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from alpw.config.section import InputFile, Section, setting
-from alpw.errors import InputError
 
 
 class ControlFile(Section):
@@ -37,24 +35,3 @@ def first_control(value: Any) -> Any:
             raise ValueError(f"one control file wanted, found {len(value)}; every label must be made alike")
         value = value[0] if value else None
     return value
-
-
-def pick(controls: Sequence[ControlFile], index: int, key: str, file: Any = None) -> ControlFile:
-    """The control file that a structure's ``*_input_idx`` names.
-
-    Args:
-        controls: of the key.
-        index: from 0.
-        key: ``relax_input``, ``aimd_input`` or ``scf_input``, for the message.
-        file: the input file, for the message.
-
-    Raises:
-        InputError: no such entry.
-    """
-    if not 0 <= index < len(controls):
-        raise InputError(
-            f"{index} is no entry of {key}, which has {len(controls)} (0 to {len(controls) - 1})",
-            file,
-            f"{key}_idx",
-        )
-    return controls[index]

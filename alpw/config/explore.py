@@ -161,7 +161,7 @@ class MdJob(Section):
     taup: float = setting(0.5, meaning="damping time of the barostat", unit="ps", gt=0)
     neigh_modify: int = setting(10, meaning="steps between two checks of the neighbour list", ge=0)
     mass: dict[str, Mass] = setting({}, meaning='masses by element, such as {"H": 2.014}', unit="u")
-    boundary: bool = setting(True, meaning="accepted; directions are periodic as the start structure's")
+    boundary: bool = setting(True, meaning="accepted; every direction is periodic")
     merge_traj: bool = setting(False, meaning="accepted; frames of a trajectory are together anyway")
 
     @field_validator("mass", mode="before")
@@ -219,6 +219,8 @@ class MdJob(Section):
     def remarks(self) -> Iterator[Problem]:
         if not self.boundary:
             yield Problem(("boundary",), "false has no effect, as in the predecessor: the cell is periodic")
+        if self.merge_traj:
+            yield Problem(("merge_traj",), "has no effect: frames of a trajectory are together anyway")
         template = self.lmps_in_idx is not None
         for key in ("ensemble", "nsteps", "md_dt", "temps", "temps_end", "press", "taut", "taup"):
             if template and key in self.model_fields_set:

@@ -94,7 +94,13 @@ def load_inputs(param: str | Path, resource: str | Path) -> tuple[Param, Resourc
     Raises:
         InputError: the errors of both files together.
     """
-    return _both(load_param, param, load_resource, resource)
+    first, second = _both(load_param, param, load_resource, resource)
+    if first.train.trainer != "alpw":
+        # What has no effect with our own trainer is what calls another one.
+        used = ("train.command:", "explore.command:")
+        notes = [note for note in second.notes if not note.startswith(used)]
+        second = second.model_copy(update={"notes": notes})
+    return first, second
 
 
 def _both(

@@ -128,7 +128,8 @@ class Param(Section):
     def input_files(self) -> list[Path]:
         """Files whose content decides what comes out, without the data sets."""
         files = [path for entry in self.explore.sys_configs for path in entry.files]
-        return [*files, *self.explore.lmps_in, *self.train.init_models, *self.dft.control_files]
+        own = [self.train.deepmd_input] if self.train.deepmd_input else []
+        return [*files, *self.explore.lmps_in, *self.train.init_models, *own, *self.dft.control_files]
 
     def label_dft(self, index: int) -> Dft:
         """Settings of the labels of iteration ``index``: those of every other one."""
@@ -161,10 +162,34 @@ class Param(Section):
                 "training on new labels only needs the models of the iteration before: use_pre_model is false"
             )
             yield Problem(("init_data_only_pretrain",), text)
+        if self.train.deepmd_input and self.strategy.final_factor != 1:
+            text = "the number of steps is that of train.deepmd_input; set it to 1"
+            yield Problem(("strategy", "final_factor"), text)
         for pair in self.strategy.min_distance:
             if unknown := [symbol for symbol in pair.split("-") if symbol not in self.train.atom_type]:
                 text = f"train.atom_type lacks {', '.join(unknown)}"
                 yield Problem(("strategy", "min_distance", pair), text)
+
+        yield from self._half_thresholds()
+
+    def _half_thresholds(self) -> Iterator[Problem]:
+        """Blocks whose absolute thresholds, their own and inherited ones, are no interval."""
+        if not self.strategy.has_committee and self.strategy.kpu_mode == "relative":
+            return
+        for k, blocks in enumerate(self.explore.md_jobs):
+            for m, job in enumerate(blocks):
+                for entry in job.sys_idx:
+                    if entry >= len(self.explore.sys_configs):
+                        continue
+                    wanted = self.thresholds(entry, job)
+                    lower, upper = wanted["lower_model_devi_f"], wanted["upper_model_devi_f"]
+                    own = wanted != override(self.strategy)
+                    if own and not wanted["target_force_error"] and not (lower and upper and lower < upper):
+                        text = (
+                            f"with structure {entry} the thresholds are {lower} and {upper} eV/Å; both are "
+                            "needed, the lower one below the upper one, or a target_force_error"
+                        )
+                        yield Problem(("explore", "md_jobs", k, m), text)
 
     def file_problems(self) -> Iterator[Problem]:
         if self.work_dir.is_file():

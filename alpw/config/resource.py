@@ -39,7 +39,9 @@ class ResourceBlock(Section):
     command: str | None = setting(
         None, meaning="how the program is called; absent: the engine that ALPW brings along"
     )
-    group_size: int = setting(1, meaning="calculations per job; -1 = all in one job", ge=-1)
+    group_size: int = setting(
+        1, meaning="calculations per job, a multiple of parallel_num; -1 = all in one job", ge=-1
+    )
     parallel_num: int = setting(1, meaning="calculations of a job that run at the same time", ge=1)
     number_node: int = setting(1, meaning="nodes per job", ge=1)
     gpu_per_node: int = setting(0, meaning="graphics cards per node", ge=0)
@@ -56,6 +58,17 @@ class ResourceBlock(Section):
     )
     memory: str | None = setting(None, meaning="memory per node, such as 4G or 800M", pattern=r"^\d+[KMGT]?$")
     account: str | None = setting(None, meaning="SLURM account")
+
+    @property
+    def chunk(self) -> int:
+        """Calculations per job: ``group_size``, rounded up to a multiple of ``parallel_num``; -1 for all."""
+        lanes = self.parallel_num
+        return self.group_size if self.group_size == -1 else -(-self.group_size // lanes) * lanes
+
+    @property
+    def cores_each(self) -> float:
+        """Cores of one calculation: its part of what the job has."""
+        return self.number_node * self.cpu_per_node / self.parallel_num
 
     def problems(self) -> Iterator[Problem]:
         if self.group_size == 0:

@@ -80,8 +80,8 @@ class Strategy(Section):
             "the beginning of the trajectories; absolute, lower_model_devi_f and upper_model_devi_f"
         ),
     )
-    kpu_lower: Level = setting(0.5, meaning="relative KPU: lower threshold by the value at the beginning")
-    kpu_upper: Level = setting(1.5, meaning="relative KPU: upper threshold by the lower one")
+    kpu_lower: Level = setting(5.0, meaning="relative KPU: lower threshold by the value at the beginning")
+    kpu_upper: Level = setting(10.0, meaning="relative KPU: upper threshold by the lower one")
     kpu_draws: int = setting(64, meaning="draws of the weights from which KPU is computed", ge=8, le=4096)
     max_select: int = setting(100, meaning="largest number of frames labelled per block and structure", ge=1)
     max_select_total: int | None = setting(
@@ -108,7 +108,7 @@ class Strategy(Section):
         meaning=(
             "a frame that is closer to a training frame, or to one that is taken, is a duplicate; in "
             "units of the "
-            "spread of the training set's descriptors"
+            "spread of the descriptors of both and of the candidates"
         ),
         ge=0,
     )

@@ -38,6 +38,16 @@ class Train(Section):
     train_input_file: InputFile | None = setting(
         None, meaning="train json of PWMLFF or MatPL with further keys of this block; those given here win"
     )
+    trainer: Annotated[Literal["alpw", "deepmd", "matpl"], choices("alpw", "deepmd", "matpl")] = setting(
+        "alpw",
+        meaning=(
+            "who trains and explores: alpw, this program; deepmd, deepmd-kit; matpl, PWMLFF or MatPL; the "
+            "last two by the commands of resource.json"
+        ),
+    )
+    deepmd_input: InputFile | None = setting(
+        None, meaning="input of `dp train` that trainer deepmd takes instead of the keys of this block"
+    )
     model_type: Annotated[Literal["DP"], choices("DP")] = setting("DP", meaning="kind of model")
     atom_type: list[Element] = setting(
         meaning="elements by symbol or atomic number; their order is the order of the model's types",
@@ -62,6 +72,9 @@ class Train(Section):
     threads: int = setting(1, meaning="threads of one training", ge=1)
 
     def problems(self) -> Iterator[Problem]:
+        if self.together and self.trainer != "alpw":
+            text = f"trainer '{self.trainer}' trains each member by itself; remove it"
+            yield Problem(("together",), text)
         if len(set(self.atom_type)) < len(self.atom_type):
             yield Problem(("atom_type",), f"{self.atom_type} names an element twice")
         sel = self.descriptor.sel

@@ -24,6 +24,16 @@ def get(db: Database, blob: ObjectId) -> bytes:
     return gridfs.GridFSBucket(db, BUCKET).open_download_stream(blob).read()
 
 
-def delete(db: Database, blob: ObjectId) -> None:
-    """Remove a blob that no document refers to."""
-    gridfs.GridFSBucket(db, BUCKET).delete(blob)
+def delete(db: Database, blob: ObjectId, *, missing_ok: bool = False) -> None:
+    """Remove a blob that no document refers to.
+
+    Args:
+        db: the campaign's database.
+        blob: its id.
+        missing_ok: whether it may be gone already; if not, ``gridfs.NoFile`` is raised.
+    """
+    try:
+        gridfs.GridFSBucket(db, BUCKET).delete(blob)
+    except gridfs.NoFile:
+        if not missing_ok:
+            raise

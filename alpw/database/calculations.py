@@ -75,6 +75,11 @@ def propose(
     return document["_id"]
 
 
+def find(db: Database, calculation: ObjectId) -> dict[str, Any] | None:
+    """A calculation, or None when it is gone."""
+    return db[COLLECTION].find_one({"_id": calculation})
+
+
 def claim(db: Database, calculation: ObjectId, fw_id: int) -> dict[str, Any] | None:
     """Take a calculation; None when it is done or another Firework has it."""
     return db[COLLECTION].find_one_and_update(

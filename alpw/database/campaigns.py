@@ -15,9 +15,11 @@ COLLECTION = "campaigns"
 
 
 class CampaignState(str, Enum):
-    """Where a campaign stands; all but RUNNING are final until the user asks for more."""
+    """Where a campaign stands: running, held by its user, or ended until the user asks for more."""
 
     RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
     COMPLETED = "completed"
     CONVERGED = "converged"
     EXHAUSTED = "exhausted"
@@ -28,6 +30,12 @@ class CampaignState(str, Enum):
 ENDED_STATES = frozenset(
     {CampaignState.COMPLETED.value, CampaignState.CONVERGED.value, CampaignState.EXHAUSTED.value}
 )
+
+#: States of a campaign of which nothing new starts until its user lets it go on.
+HELD_STATES = frozenset({CampaignState.PAUSED.value, CampaignState.STOPPED.value})
+
+#: States of a campaign that has more to do.
+OPEN_STATES = frozenset({CampaignState.RUNNING.value}) | HELD_STATES
 
 #: What campaigns there are.
 ACTIVE_LEARNING, INIT_BULK = "active_learning", "init_bulk"
@@ -86,15 +94,33 @@ def update(db: Database, name: str, **fields: Any) -> None:
 
 
 def finish(db: Database, name: str, state: CampaignState, verdict: str) -> None:
-    """End a running campaign; a campaign that has ended keeps its first verdict."""
+    """End a campaign; one that has ended keeps its first verdict.
+
+    A held campaign ends too: its last Firework may have been running when it was held.
+    """
     db[COLLECTION].update_one(
-        {"_id": name, "state": CampaignState.RUNNING.value},
+        {"_id": name, "state": {"$in": sorted(OPEN_STATES)}},
         {"$set": {"state": state.value, "verdict": verdict, "finished": now()}},
     )
 
 
+def hold(db: Database, name: str, state: CampaignState, reason: str) -> bool:
+    """Pause or stop a campaign; False when it has ended, or is stopped and would be paused."""
+    stopped = {CampaignState.STOPPED.value} if state is CampaignState.PAUSED else set()
+    found = db[COLLECTION].find_one_and_update(
+        {"_id": name, "state": {"$in": sorted(OPEN_STATES - stopped)}},
+        {"$set": {"state": state.value, "verdict": reason}},
+    )
+    return found is not None
+
+
+def is_running(db: Database, name: str) -> bool:
+    """Whether Fireworks of a campaign may start."""
+    return get(db, name)["state"] == CampaignState.RUNNING.value
+
+
 def reopen(db: Database, name: str) -> None:
-    """Let a finished campaign go on."""
+    """Let a held or finished campaign go on."""
     update(db, name, state=CampaignState.RUNNING.value, verdict=None, finished=None)
 
 

@@ -23,12 +23,16 @@ from pymongo.database import Database
 from alpw import __version__
 from alpw.database import failures
 from alpw.database.campaigns import now
-from alpw.database.documents import frame_of, label_document, structure_document
+from alpw.database.documents import atoms_of, frame_of, label_document, structure_document
+from alpw.database.revisions import recall
 from alpw.database.upsert import insert_once
 from alpw.errors import CalculationError, DatabaseError
 from alpw.structures.frame import Label, LabelledFrame
 
 COLLECTION = "configurations"
+
+ARRAYS = ("structure", "forces", "virial")
+"""What a configuration with a ``reference`` leaves to the document of that ``_id``, another campaign's."""
 
 INITIAL = -1
 """``iteration`` of what was there before the first one"""
@@ -59,6 +63,8 @@ def propose(
 ) -> ObjectId:
     """Add a structure to be labelled, once per ``(campaign, key)``, and return its id.
 
+    One whose label was set aside with an earlier course of the campaign comes back with it.
+
     Args:
         db: the campaign's database.
         campaign: its name.
@@ -68,17 +74,18 @@ def propose(
         role: train or validation.
         source: lineage (trajectory, frame, temperature, operations and seeds, uncertainty at selection).
     """
+    structure = structure_document(atoms)
+    wanted = {"iteration": iteration, "role": role.value, "source": source}
+    recall(db, COLLECTION, campaign, key, {**wanted, "structure_hash": structure["structure_hash"]}, atoms)
     document = insert_once(
         db[COLLECTION],
         {"campaign": campaign, "key": key},
         {
-            "iteration": iteration,
-            "role": role.value,
+            **wanted,
             "state": State.CANDIDATE.value,
             "attempts": 0,
-            "source": source,
             "created": now(),
-            **structure_document(atoms),
+            **structure,
         },
     )
     return document["_id"]
@@ -264,21 +271,53 @@ def add_frame(
     return document["_id"]
 
 
-def ids(
-    db: Database, campaign: str, role: Role, states: Iterable[State] = (State.LABELLED,)
-) -> list[ObjectId]:
-    """Ids of a campaign's configurations in a stable order."""
-    query = {"campaign": campaign, "role": role.value, "state": State.LABELLED.value}
+def ids(db: Database, campaign: str, *roles: Role, since: int = INITIAL) -> list[ObjectId]:
+    """Ids of a campaign's labelled configurations in a stable order.
+
+    Args:
+        db: the campaign's database.
+        campaign: its name.
+        roles: what they are for.
+        since: the iteration from which on they were chosen.
+    """
+    query = {
+        "campaign": campaign,
+        "role": {"$in": [role.value for role in roles]},
+        "state": State.LABELLED.value,
+        "iteration": {"$gte": since},
+    }
     return [document["_id"] for document in db[COLLECTION].find(query, {"_id": 1}).sort("_id", 1)]
 
 
 def frames(db: Database, configurations: list[ObjectId]) -> Iterator[LabelledFrame]:
     """Labelled frames in the order of the ids; raises :class:`DatabaseError` when one is gone."""
     found = {document["_id"]: document for document in db[COLLECTION].find({"_id": {"$in": configurations}})}
+    shared = [document["reference"] for document in found.values() if "reference" in document]
+    found |= {document["_id"]: document for document in db[COLLECTION].find({"_id": {"$in": shared}})}
     for configuration in configurations:
-        if configuration not in found:
+        document = found.get(configuration, {})
+        document = found.get(document.get("reference", configuration), {})
+        if not document:
             raise DatabaseError(f"configuration {configuration} is not in '{db.name}.{COLLECTION}'")
-        yield frame_of(found[configuration])
+        yield frame_of(document)
+
+
+def structure(db: Database, configuration: ObjectId) -> Atoms:
+    """The structure of a configuration, labelled or not; raises :class:`DatabaseError` when it is gone."""
+    document = db[COLLECTION].find_one({"_id": configuration}) or {}
+    if "reference" in document:
+        document = db[COLLECTION].find_one({"_id": document["reference"]}) or {}
+    if not document:
+        raise DatabaseError(f"configuration {configuration} is not in '{db.name}.{COLLECTION}'")
+    return atoms_of(document)
+
+
+def outlines(db: Database, configurations: Iterable[ObjectId]) -> list[dict[str, Any]]:
+    """Role, structure hash and uncertainty of configurations, without arrays, in the order of the ids."""
+    wanted = list(configurations)
+    fields = {"role": 1, "structure_hash": 1, "source.uncertainty": 1}
+    found = {document["_id"]: document for document in db[COLLECTION].find({"_id": {"$in": wanted}}, fields)}
+    return [{"source": {}, **found[configuration]} for configuration in wanted]
 
 
 def known_hashes(db: Database, campaign: str, iteration: int | None = None) -> set[str]:

@@ -1,4 +1,4 @@
-"""What calculations have cost so far, over all campaigns of a database."""
+"""What calculations have cost so far: one of a kind, over all campaigns of a database, and a campaign."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from pymongo.database import Database
 
 from alpw.config import Dft
-from alpw.database import calculations, configurations
+from alpw.database import calculations, configurations, models, trajectories
 
 NEWEST = 500
 """calculations that an estimate is made from"""
@@ -49,3 +49,33 @@ def _median(found: Any, per_frame: bool) -> float | None:
         if d.get("wall_time") and (d.get("steps") or not per_frame)
     ]
     return median(costs) if costs else None
+
+
+def spent(db: Database, campaign: str, iteration: int | None = None) -> dict[str, float]:
+    """Core-hours that a campaign of active learning, or one iteration of it, has used up, by stage.
+
+    Members that were trained in one pass each report the time of the pass. Trajectories use as many threads
+    as trainings. Calculations that gave nothing are not counted: they leave no time behind.
+
+    Returns:
+        ``train``, ``explore`` and ``label``, in h.
+    """
+    query = {"campaign": campaign} | ({} if iteration is None else {"iteration": iteration})
+    fields = {"iteration": 1, "wall_time": 1, "cores": 1, "train.threads": 1, "train.together": 1}
+    threads: dict[int, int] = {}
+    passes: dict[tuple[int, Any], float] = {}
+    for model in db[models.COLLECTION].find(query, fields):
+        index, options = model["iteration"], model.get("train", {})
+        threads[index] = options.get("threads", 1)
+        key = (index, None if options.get("together") else model["_id"])
+        passes[key] = max(passes.get(key, 0.0), model.get("wall_time", 0.0) * threads[index])
+    explored = [
+        run.get("wall_time", 0.0) * threads.get(run["iteration"], 1)
+        for run in db[trajectories.COLLECTION].find(query, fields)
+    ]
+    labelled = [
+        label["wall_time"] * label.get("cores", 1)
+        for label in db[configurations.COLLECTION].find({**query, "wall_time": {"$gt": 0}}, fields)
+    ]
+    seconds = {"train": sum(passes.values()), "explore": sum(explored), "label": sum(labelled)}
+    return {stage: total / 3600 for stage, total in seconds.items()}

@@ -29,10 +29,14 @@ def reopen(collection: Collection, query: dict[str, Any], state: str) -> list[Ob
     Args:
         collection: of the documents.
         query: finds those that are quarantined and shall be tried again.
-        state: which they get. What went wrong stays in ``errors``.
+        state: which they get, with all their attempts before them. What went wrong stays in ``errors``.
     """
     found = list(collection.find(query, {"error": 1}))
     for document in found:
-        change = {"$set": {"state": state}, "$push": {"errors": document["error"]}, "$unset": {"error": ""}}
+        change = {
+            "$set": {"state": state, "attempts": 0},
+            "$push": {"errors": document["error"]},
+            "$unset": {"error": ""},
+        }
         collection.update_one({**query, "_id": document["_id"]}, change)
     return [document["_id"] for document in found]

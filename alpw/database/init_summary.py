@@ -47,8 +47,8 @@ class InitSummary:
 
     Attributes:
         campaign: its name.
-        state: running, completed or stalled.
-        reason: why it has that state, once it has ended.
+        state: running, paused, stopped, completed or stalled.
+        reason: why it has that state, once it has ended or is held.
         seconds: time from its creation to its end, or to now.
         work_dir: its folder.
         structures: the start structures in their order.
@@ -63,8 +63,8 @@ class InitSummary:
 
     @property
     def finished(self) -> bool:
-        """Whether the campaign has ended."""
-        return self.state != campaigns.CampaignState.RUNNING.value
+        """Whether there is nothing to wait for: it has ended, or is stopped."""
+        return self.state not in (campaigns.CampaignState.RUNNING.value, campaigns.CampaignState.PAUSED.value)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON; ``verdict`` repeats the state under the name that reports use."""

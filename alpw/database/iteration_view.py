@@ -1,32 +1,24 @@
-"""An iteration's document as reports read it, whichever version of the campaign wrote it.
+"""An iteration's document as reports read it, however far the iteration has come.
 
-Fields came with time and come with the strategy: thresholds per measure and group, calibrations, health of
-the committee. What a document does not hold is empty or None here, and nobody else looks into it.
+Fields come with its stages and with the strategy: thresholds per measure and group, calibrations, health of
+the committee. What a document does not hold is empty or None here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alpw.database.arrays import decode
-from alpw.database.campaigns import now
+from alpw.database.summary import seconds_between
+from alpw.database.trajectories import MEASURES
+from alpw.sampling.classify import CLASSES
 
 Floats = NDArray[np.float64]
-
-CLASSES = ("accurate", "candidate", "failed")
-COMMITTEE, KPU = "committee", "kpu"
-
-SERIES = {COMMITTEE: ("max_force_deviation",), KPU: ("max_force_kpu", "kpu", "u_force_max")}
-"""Per-frame series of a trajectory that hold a measure, eV/Å; the first one that is there counts."""
-
-PAIR_FIELDS = (("uncertainty", "error"), ("uncertainties", "errors"), ("u", "e"))
-"""What a calibration's pairs may be called where they are two arrays."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,7 @@ class Threshold:
 
     Attributes:
         measure: ``committee`` or ``kpu``.
-        group: block and structure, such as ``md.000.sys.001``; empty for all.
+        group: block and structure, such as ``md.000.sys.001``.
         lower, upper: eV/Å; NaN where not known.
         rule: where they come from, such as ``calibrated``; empty where not said.
     """
@@ -53,8 +45,8 @@ class CalibrationView:
 
     Attributes:
         measure: ``committee`` or ``kpu``.
-        document: fields of `alpw.uncertainty.calibration.Calibration`, as far as they are there.
-        uncertainties, errors: ``(n_pairs,)`` in eV/Å; empty where the pairs are not kept.
+        document: what `alpw.uncertainty.frames.calibration_of` reads.
+        uncertainties, errors: ``(n_pairs,)`` in eV/Å.
     """
 
     measure: str
@@ -71,35 +63,32 @@ class IterationView:
         index: -1 is the preparation.
         kind: ``prepare``, ``explore`` or ``final``.
         stage: what it is doing, or ``done``.
-        block: index of the entry of ``md_jobs`` that it explored by.
-        seconds: wall time so far; to its end where it has ended.
+        seconds: wall time in s so far; to its end where it has ended.
         frames: that were classified.
         counts: frames by class.
         thresholds: of this iteration.
-        definition: of the uncertainty, in words.
         heldout, fresh: ``force_rmse`` and ``force_mae`` in eV/Å, ``energy_rmse`` and ``energy_mae`` in
             eV/atom, ``n_frames``, over all.
         by_element, by_temperature: force RMSE of the fresh labels in eV/Å.
         n_train, n_validation: labelled frames that it trained on and held out; None if not known.
         training_hash: of the training set.
-        core_hours: by stage, as recorded; empty if they are not.
+        core_hours: by stage, in h, as recorded; empty before it has been judged.
         left_out: frames that were not labelled, by reason.
         ends: trajectories by how they ended.
         calibrations: one per measure.
         agreement: of two measures on the same frames: class by one, class by the other, frames.
         health: of the committee, as names and texts.
         verdict, reason: how it ended.
+        next_step: what the user can do about that; empty where nothing is needed.
     """
 
     index: int
     kind: str
     stage: str
-    block: int | None
     seconds: float
     frames: int
     counts: dict[str, int]
     thresholds: list[Threshold]
-    definition: str
     heldout: dict[str, float]
     fresh: dict[str, float]
     by_element: dict[str, float]
@@ -115,13 +104,12 @@ class IterationView:
     health: list[tuple[str, str]]
     verdict: str | None
     reason: str | None
+    next_step: str
 
     def threshold(self, measure: str, group: str) -> Threshold | None:
         """The thresholds of a group of trajectories by one measure."""
-        of_measure = [threshold for threshold in self.thresholds if threshold.measure == measure]
-        exact = [threshold for threshold in of_measure if threshold.group == group]
-        general = [threshold for threshold in of_measure if not threshold.group]
-        return next(iter(exact + general), None)
+        wanted = (measure, group)
+        return next((found for found in self.thresholds if (found.measure, found.group) == wanted), None)
 
 
 def view(document: Mapping[str, Any]) -> IterationView:
@@ -133,51 +121,39 @@ def view(document: Mapping[str, Any]) -> IterationView:
         index=document["index"],
         kind=document["kind"],
         stage=document.get("stage", ""),
-        block=document.get("md_jobs"),
-        seconds=_seconds(document.get("started"), document.get("finished")),
+        seconds=seconds_between(document["started"], document.get("finished")),
         frames=document.get("frames") or 0,
         counts={name: (document.get("counts") or {}).get(name, 0) for name in CLASSES},
-        thresholds=list(_thresholds(document.get("thresholds") or {}, document.get("definition") or "")),
-        definition=document.get("definition") or "",
+        thresholds=list(_thresholds(document.get("thresholds") or {})),
         heldout=_numbers(heldout),
-        fresh=_numbers(fresh.get("overall") or fresh),
+        fresh=_numbers(fresh),
         by_element=_force_errors(fresh.get("by_element") or {}),
         by_temperature=_force_errors(fresh.get("by_temperature") or {}),
         n_train=sizes.get("train", len(training["ids"]) if "ids" in training else None),
         n_validation=n_validation,
         training_hash=training.get("hash"),
-        core_hours=_core_hours(document.get("core_hours")),
+        core_hours=document.get("core_hours") or {},
         left_out=document.get("left_out") or {},
         ends=document.get("ends") or {},
         calibrations=[
-            _calibration(measure, found)
-            for measure, found in (document.get("calibration") or {}).items()
-            if isinstance(found, Mapping)
+            _calibration(measure, found) for measure, found in (document.get("calibration") or {}).items()
         ],
         agreement=_agreement(document.get("agreement")),
         health=list(_flat(document.get("health") or {})),
         verdict=document.get("verdict"),
         reason=document.get("reason"),
+        next_step=document.get("next_step") or "",
     )
 
 
 def measures_of(trajectory: Mapping[str, Any]) -> dict[str, Floats]:
     """The uncertainty of each frame of a trajectory, ``(n_frames,)`` in eV/Å, by measure."""
-    series = trajectory.get("series") or {}
-    found = {}
-    for measure, names in SERIES.items():
-        stored = next((series[name] for name in names if name in series), None)
-        if stored is not None:
-            found[measure] = np.asarray(decode(stored), dtype=float)
-    if trajectory.get("deviation") == KPU and COMMITTEE in found:
-        # One measure alone goes by the one name, whichever it is.
-        found.setdefault(KPU, found[COMMITTEE])
-        del found[COMMITTEE]
-    return found
-
-
-def _seconds(started: datetime | None, finished: datetime | None) -> float:
-    return ((finished or now()) - started).total_seconds() if started else 0.0
+    series = trajectory["series"]
+    return {
+        measure: np.asarray(decode(series[name]), dtype=float)
+        for measure, name in MEASURES.items()
+        if name in series
+    }
 
 
 def _numbers(errors: Mapping[str, Any]) -> dict[str, float]:
@@ -188,19 +164,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _thresholds(found: Mapping[str, Any], definition: str) -> Iterator[Threshold]:
-    if "lower" in found or "upper" in found:
-        yield _threshold(KPU if KPU in definition else COMMITTEE, "", found)
-        return
+def _thresholds(found: Mapping[str, Any]) -> Iterator[Threshold]:
     for measure, groups in found.items():
-        if not isinstance(groups, Mapping):
-            continue
-        if "lower" in groups or "upper" in groups:
-            yield _threshold(measure, "", groups)
-            continue
         for group, bounds in groups.items():
-            if isinstance(bounds, Mapping):
-                yield _threshold(measure, group, bounds)
+            yield _threshold(measure, group, bounds)
 
 
 def _threshold(measure: str, group: str, bounds: Mapping[str, Any]) -> Threshold:
@@ -209,53 +176,19 @@ def _threshold(measure: str, group: str, bounds: Mapping[str, Any]) -> Threshold
 
 
 def _force_errors(found: Mapping[str, Any]) -> dict[str, float]:
-    errors: dict[str, Any] = {
-        str(name): value.get("force_rmse") if isinstance(value, Mapping) else value
-        for name, value in found.items()
-    }
-    return {name: float(value) for name, value in errors.items() if _is_number(value)}
-
-
-def _core_hours(found: Any) -> dict[str, float]:
-    if isinstance(found, Mapping):
-        return {str(stage): hours for stage, hours in found.items() if _is_number(hours) and stage != "total"}
-    return {"all": float(found)} if _is_number(found) else {}
+    return {name: errors["force_rmse"] for name, errors in found.items()}
 
 
 def _calibration(measure: str, document: Mapping[str, Any]) -> CalibrationView:
-    u, e = _pairs(document.get("pairs"))
+    u, e = np.array(document["pairs"], dtype=float).reshape(-1, 2).T
     rest = {name: value for name, value in document.items() if name != "pairs"}
     return CalibrationView(measure, rest, u, e)
 
 
-def _pairs(found: Any) -> tuple[Floats, Floats]:
-    if isinstance(found, Mapping) and "data" not in found:
-        for names in PAIR_FIELDS:
-            if all(name in found for name in names):
-                u, e = (_array(found[name]) for name in names)
-                return u, e
-        return np.empty(0), np.empty(0)
-    table = np.empty(0) if found is None or _is_number(found) else _array(found)
-    if table.ndim != 2 or 2 not in table.shape:
-        return np.empty(0), np.empty(0)
-    columns = table.T if table.shape[1] == 2 else table
-    return columns[0], columns[1]
-
-
-def _array(found: Any) -> Floats:
-    return np.asarray(decode(dict(found)) if isinstance(found, Mapping) else found, dtype=float)
-
-
 def _agreement(found: Any) -> dict[str, dict[str, int]]:
-    """Rows and columns by class; a plain matrix is in the order of `CLASSES`."""
-    if isinstance(found, Mapping) and "data" in found:
-        found = decode(dict(found)).tolist()
-    if isinstance(found, list) and len(found) == len(CLASSES):
-        rows = (zip(CLASSES, row, strict=False) for row in found)
-        return {name: dict(row) for name, row in zip(CLASSES, rows, strict=True)}
-    if isinstance(found, Mapping):
-        return {str(name): dict(row) for name, row in found.items() if isinstance(row, Mapping)}
-    return {}
+    """Rows and columns by class."""
+    rows = (zip(CLASSES, row, strict=True) for row in found or [])
+    return {name: dict(row) for name, row in zip(CLASSES, rows, strict=False)}
 
 
 def _flat(found: Any, name: str = "") -> Iterator[tuple[str, str]]:

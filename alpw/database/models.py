@@ -43,8 +43,27 @@ def committee(db: Database, campaign: str, iteration: int) -> list[dict[str, Any
     return list(db[COLLECTION].find({"campaign": campaign, "iteration": iteration}).sort("member", 1))
 
 
+def amend(db: Database, model: ObjectId, **fields: Any) -> None:
+    """Set fields of a model's document."""
+    db[COLLECTION].update_one({"_id": model}, {"$set": fields})
+
+
+def put_aside(db: Database, campaign: str, iteration: int) -> None:
+    """Take an iteration's models out of it, so that others are trained; they stay, under ``put_aside``."""
+    for model in committee(db, campaign, iteration):
+        place = {"iteration": iteration, "member": model["member"]}
+        # An index wants the three of campaign, iteration and member to be unique.
+        changes = {"iteration": None, "member": model["_id"], "put_aside": place}
+        db[COLLECTION].update_one({"_id": model["_id"]}, {"$set": changes})
+
+
+def trainer(model: dict[str, Any]) -> str:
+    """Who trained a model; documents from before there was a choice do not say."""
+    return str(model.get("trainer", "alpw"))
+
+
 def weights(db: Database, model: dict[str, Any]) -> bytes:
-    """The model file of a model document."""
+    """The model of a model document in one piece, as its trainer gave it."""
     if not model.get("weights"):
         raise DatabaseError(f"model {model['_id']} has no weights")
     return blobs.get(db, model["weights"])

@@ -26,6 +26,11 @@ def process_id(identity: str) -> int:
     return int(identity.rsplit("/", 2)[1])
 
 
+def is_here(identity: str) -> bool:
+    """Whether a process is one of this host."""
+    return identity.rsplit("/", 2)[0] == socket.gethostname()
+
+
 def is_dead(identity: str) -> bool:
     """Whether a process is known to be gone: it ran on this host and runs no more.
 

@@ -1,9 +1,9 @@
-"""What a report on a campaign needs beyond its summary: data set, costs, failures, models, versions."""
+"""What a report on a campaign needs beyond its summary: data set, failures, models, versions."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from pymongo.database import Database
 
 from alpw.database import blobs, calculations, configurations, models, trajectories
-from alpw.database.configurations import INITIAL, Role, State
-from alpw.database.iteration_view import IterationView, measures_of
+from alpw.database.configurations import Role, State
+from alpw.database.iteration_view import measures_of
 from alpw.errors import FailureKind
 
 Floats = NDArray[np.float64]
-
-STAGES = ("train", "explore", "label")
 
 MODEL_FIELDS = (
     *("campaign", "iteration", "member", "weights", "size", "errors", "wall_time", "warm_start", "trainer"),
@@ -43,7 +41,6 @@ class Row:
         temperature: K, of the dynamics that it is from; None for any other origin.
         code: that labelled it; None if it was imported.
         version: of ALPW that stored the label.
-        hours: core-hours of its label; None if they were not recorded.
     """
 
     role: str
@@ -55,7 +52,6 @@ class Row:
     temperature: float | None
     code: str | None
     version: str | None
-    hours: float | None
 
     @property
     def labelled(self) -> bool:
@@ -64,7 +60,7 @@ class Row:
 
 
 FIELDS = (
-    *("role", "state", "iteration", "formula", "n_atoms", "code", "alpw_version", "wall_time", "cores"),
+    *("role", "state", "iteration", "formula", "n_atoms", "code", "alpw_version"),
     *("source.file", "source.trajectory", "source.calculation", "source.temperature", "source.structure"),
 )
 
@@ -87,7 +83,6 @@ def _row(document: dict[str, Any]) -> Row:
         temperature=source.get("temperature"),
         code=document.get("code"),
         version=document.get("alpw_version"),
-        hours=_hours(document),
     )
 
 
@@ -99,11 +94,6 @@ def _origin(source: dict[str, Any]) -> str:
     if "calculation" in source:
         return "dynamics of init_bulk"
     return "perturbed start structure"
-
-
-def _hours(document: dict[str, Any]) -> float | None:
-    wall_time, cores = document.get("wall_time"), document.get("cores")
-    return wall_time * cores / 3600 if wall_time and cores else None
 
 
 Composition = dict[str, tuple[int, int]]
@@ -123,38 +113,6 @@ def composition(found: Iterable[Row], key: Callable[[Row], str | None]) -> Compo
         if row.labelled and name is not None:
             counts[name][row.role] += 1
     return {name: (c[Role.TRAIN.value], c[Role.VALIDATION.value]) for name, c in counts.items()}
-
-
-def core_hours(
-    db: Database, campaign: str, views: Sequence[IterationView], found: Iterable[Row], threads: int
-) -> dict[int, dict[str, float]]:
-    """Core-hours of each iteration by stage: as it recorded them, else from what each calculation took.
-
-    Args:
-        db: the campaign's database.
-        campaign: its name.
-        views: its iterations.
-        found: its configurations.
-        threads: of a training and of a trajectory, where a document does not say.
-    """
-    hours: defaultdict[int, dict[str, float]] = defaultdict(lambda: dict.fromkeys(STAGES, 0.0))
-    for row in found:
-        hours[row.iteration]["label"] += row.hours or 0.0
-    fields = {"iteration": 1, "wall_time": 1, "train.threads": 1, "train.together": 1}
-    trainings: defaultdict[int, list[tuple[float, bool]]] = defaultdict(list)
-    for model in db[models.COLLECTION].find({"campaign": campaign}, fields):
-        options = model.get("train") or {}
-        cost = (model.get("wall_time") or 0.0) * (options.get("threads") or threads) / 3600
-        trainings[model["iteration"]].append((cost, bool(options.get("together"))))
-    for index, costs in trainings.items():
-        # Members that are trained in one pass each report the time of the pass.
-        together = all(one_pass for _, one_pass in costs)
-        hours[index]["train"] = (max if together else sum)(cost for cost, _ in costs)
-    for run in db[trajectories.COLLECTION].find({"campaign": campaign}, {"iteration": 1, "wall_time": 1}):
-        hours[run["iteration"]]["explore"] += (run.get("wall_time") or 0.0) * threads / 3600
-    recorded = {view.index: view.core_hours for view in views if view.core_hours}
-    known = {view.index for view in views} | {INITIAL}
-    return {index: recorded.get(index, spent) for index, spent in sorted(hours.items()) if index in known}
 
 
 @dataclass(frozen=True)
@@ -226,7 +184,9 @@ def runs(db: Database, campaign: str) -> list[dict[str, Any]]:
 
 def members(db: Database, campaign: str) -> list[dict[str, Any]]:
     """Models in the order of iteration and member, without curves, with the SHA-256 of the weights."""
-    found = list(db[models.COLLECTION].find({"campaign": campaign}, dict.fromkeys(MODEL_FIELDS, 1)))
+    # Those that were put aside belong to no iteration.
+    query = {"campaign": campaign, "put_aside": {"$exists": False}}
+    found = list(db[models.COLLECTION].find(query, dict.fromkeys(MODEL_FIELDS, 1)))
     names = {
         file["_id"]: file["filename"]
         for file in db[f"{blobs.BUCKET}.files"].find(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from pymongo.database import Database
 
 from alpw.database import campaigns, configurations, iterations, models
+from alpw.database import labels as label_counts
 from alpw.database.configurations import State
 
 
@@ -35,8 +36,8 @@ class CampaignSummary:
 
     Attributes:
         campaign: its name.
-        state: running, converged, exhausted or stalled.
-        reason: why it has that state, once it has ended.
+        state: running, paused, stopped, converged, exhausted or stalled.
+        reason: why it has that state, once it has ended or is held.
         seconds: time from its creation to its end, or to now.
         work_dir: its folder.
         stage: what the newest iteration is doing.
@@ -46,6 +47,7 @@ class CampaignSummary:
         errors: quarantined labels by kind of failure.
         heldout_frames: number of frames behind the held-out errors.
         final: errors and id of the final model; None before the end.
+        stragglers: labels still to come of iterations that have been judged, by index.
     """
 
     campaign: str
@@ -60,11 +62,12 @@ class CampaignSummary:
     errors: dict[str, int]
     heldout_frames: int
     final: dict[str, Any] | None
+    stragglers: dict[int, int] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
-        """Whether the campaign has ended."""
-        return self.state != campaigns.CampaignState.RUNNING.value
+        """Whether there is nothing to wait for: it has ended, or is stopped."""
+        return self.state not in (campaigns.CampaignState.RUNNING.value, campaigns.CampaignState.PAUSED.value)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, for JSON; ``verdict`` repeats the state under the name that reports use."""
@@ -97,7 +100,13 @@ def summarise(db: Database, name: str) -> CampaignSummary:
             (document.get("heldout", {}).get("n_frames", 0) for document in documents), default=0
         ),
         final=_final(db, name, final),
+        stragglers=_stragglers(db, name, documents),
     )
+
+
+def _stragglers(db: Database, name: str, documents: list[dict[str, Any]]) -> dict[int, int]:
+    judged = {document["index"] for document in documents if document["stage"] == "done"}
+    return {index: n for index, n in label_counts.pending(db, name).items() if index in judged}
 
 
 def seconds_between(started: datetime, finished: datetime | None) -> float:

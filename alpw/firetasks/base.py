@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,22 @@ class CampaignTask(FiretaskBase):
         deadline = time.monotonic() + DATABASE_PATIENCE
         while True:
             try:
-                return self.work(context_of(self, fw_spec))
+                context = context_of(self, fw_spec)
+                return hold_back(self.work(context), context)
             except ConnectionFailure as error:
                 if time.monotonic() > deadline:
                     raise
                 logger.warning("database lost, trying again: %s", str(error).split(",")[0])
                 time.sleep(2.0)
+
+
+def hold_back(action: FWAction, context: Surroundings) -> FWAction:
+    """What a Firetask returns; what it appends to a held campaign is paused like the rest."""
+    if not campaigns.is_running(context.db, context.campaign):
+        for workflow in (*action.additions, *action.detours):
+            for firework in workflow.fws:
+                firework.state = "PAUSED"
+    return action
 
 
 def context_of(firetask: Any, fw_spec: dict[str, Any]) -> Context | StructureContext:
@@ -61,6 +71,7 @@ def context_of(firetask: Any, fw_spec: dict[str, Any]) -> Context | StructureCon
         fw_spec["campaign"],
         fw_spec[index],
         fw_spec.get("_fw_env") or {},
+        {name: fw_spec[f"_{name}"] for name in ("category", "priority") if f"_{name}" in fw_spec},
     )
 
 
@@ -71,6 +82,7 @@ class Surroundings(ABC):
     Attributes:
         index: of the iteration, or of the start structure.
         environment: the worker's ``env``.
+        standing: ``category`` and ``priority`` of the running Firework.
     """
 
     launchpad: LaunchPad
@@ -78,6 +90,7 @@ class Surroundings(ABC):
     campaign: str
     index: int
     environment: dict[str, Any]
+    standing: dict[str, Any] = field(default_factory=dict)
 
     @property
     def db(self) -> Database:
@@ -110,7 +123,7 @@ class Surroundings(ABC):
 
     @abstractmethod
     def firework(self, task: str, title: str, **parameters: Any) -> Firework:
-        """Another Firework of this part of the campaign."""
+        """Another Firework of this part of the campaign, for the same workers as the running one."""
 
     @cached_property
     def label_dft(self) -> Dft:
@@ -159,11 +172,16 @@ class Context(Surroundings):
         stage = "prepare" if self.index < 0 else f"iter.{self.index:04d}"
         return Path(self.document["work_dir"], stage)
 
+    @property
+    def train_command(self) -> str | None:
+        """How an external trainer is called: the worker's ``env`` decides, then resource.json."""
+        return self.environment.get("train_cmd") or self.resource.train.command
+
     def record(self, **fields: Any) -> None:
         iterations.update(self.db, self.campaign, self.index, **fields)
 
     def firework(self, task: str, title: str, **parameters: Any) -> Firework:
-        return active_learning.firework(task, title, self.campaign, self.index, **parameters)
+        return active_learning.firework(task, title, self.campaign, self.index, **self.standing, **parameters)
 
 
 class StructureContext(Surroundings):
@@ -213,7 +231,9 @@ class StructureContext(Surroundings):
         preparations.update(self.db, self.campaign, self.index, **fields)
 
     def firework(self, task: str, title: str, **parameters: Any) -> Firework:
-        return init_bulk.firework(task, title, self.campaign, self.index, self.name, **parameters)
+        return init_bulk.firework(
+            task, title, self.campaign, self.index, self.name, **self.standing, **parameters
+        )
 
     def block(self, task: Task, dft: Dft) -> ResourceBlock:
         """The block ``explore`` runs force fields, ``scf`` labels, ``dft`` the rest."""

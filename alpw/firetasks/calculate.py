@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bson import ObjectId
-from fireworks import FWAction, explicit_serialize
+from fireworks import FWAction, Workflow, explicit_serialize
 
 from alpw.cluster.slurm import seconds_left
 from alpw.codes.protocol import Steps, Task
@@ -21,13 +21,14 @@ from alpw.database.documents import atoms_of
 from alpw.errors import CalculationError, FailureKind
 from alpw.firetasks.base import CampaignTask, Surroundings
 from alpw.firetasks.label import RESERVE
+from alpw.firetasks.lanes import LEFT, run_in_lanes
 
 logger = logging.getLogger(__name__)
 
 
 @explicit_serialize
 class RunCalculations(CampaignTask):
-    """Relaxations and AIMD runs, one after the other.
+    """Relaxations and AIMD runs, as many at a time as the block's ``parallel_num``.
 
     One that fails is recorded with its reason and does not stop the others. When the job's time is up, what
     is left goes to a Firework of its own.
@@ -39,24 +40,44 @@ class RunCalculations(CampaignTask):
     required_params: ClassVar = ["calculations"]
 
     def work(self, context: Surroundings) -> FWAction:
-        """Claim, run and store one calculation after the other."""
-        outcomes: dict[str, str] = {}
-        for identity in self["calculations"]:
-            # What cannot begin any more must not fail for that.
-            outcomes[identity] = (
-                State.UNFINISHED.value
-                if outcomes and _is_late()
-                else _calculate(context, ObjectId(identity), alone=not outcomes)
-            )
-        left = [identity for identity, outcome in outcomes.items() if outcome == State.UNFINISHED.value]
-        again = [context.firework("RunCalculations", f"go on with {len(left)}", calculations=left)]
-        return FWAction(stored_data=dict(Counter(outcomes.values())), detours=again if left else None)
+        """Claim, run and store what is asked for."""
+        wanted = [ObjectId(calculation) for calculation in self["calculations"]]
+        lanes = [_Lane(context) for _ in range(_parallel(context, wanted))]
+        outcomes = run_in_lanes(wanted, lanes)
+        left = [str(calculation) for calculation, outcome in outcomes.items() if outcome == LEFT]
+        again = context.firework("RunCalculations", f"go on with {len(left)}", calculations=left)
+        return FWAction(
+            stored_data=dict(Counter(outcomes.values())), detours=[Workflow([again])] if left else None
+        )
 
 
-def _is_late() -> bool:
-    """Whether nothing more fits into the job."""
-    left = seconds_left()
-    return left is not None and left <= 2 * RESERVE
+def _parallel(context: Surroundings, wanted: list[ObjectId]) -> int:
+    """How many run at a time: as the block of the first one says, by which all of a Firework run."""
+    first = calculations.find(context.db, wanted[0])
+    if first is None:
+        return 1
+    block = context.block(Task(first["task"]), Dft.model_validate(first["dft"]))
+    return min(block.parallel_num, len(wanted))
+
+
+class _Lane:
+    """Calculations one after the other; only the first of them has the whole job."""
+
+    def __init__(self, context: Surroundings) -> None:
+        self.context, self.begun = context, False
+
+    def has_time(self) -> bool:
+        """Whether another calculation may begin; what cannot begin any more must not fail for that."""
+        left = seconds_left()
+        return not self.begun or left is None or left > 2 * RESERVE
+
+    def calculate(self, calculation: ObjectId) -> str:
+        """Run one calculation and say what became of it."""
+        alone, self.begun = not self.begun, True
+        return _calculate(self.context, calculation, alone=alone)
+
+    def close(self) -> None:
+        """Each calculation has tidied up after itself."""
 
 
 def _calculate(context: Surroundings, calculation: ObjectId, *, alone: bool) -> str:
@@ -86,19 +107,20 @@ def _calculate(context: Surroundings, calculation: ObjectId, *, alone: bool) -> 
         logger.warning("%s: %s", document["key"], error)
         if error.kind is FailureKind.WALLTIME and left is not None and not alone:
             calculations.put_back(context.db, calculation)
-            return State.UNFINISHED.value
+            return LEFT
         calculations.quarantine(context.db, calculation, error)
         return State.QUARANTINED.value
-    state = State.DONE if steps.complete else State.UNFINISHED
-    block = context.block(task, dft)
     record = {
         **_record(dft, steps),
         "steps": len(steps.frames),
         "rejected": steps.rejected,
-        "cores": block.number_node * block.cpu_per_node,
+        "cores": context.block(task, dft).cores_each,
     }
+    state = State.DONE if steps.complete else State.UNFINISHED
     calculations.store(context.db, calculation, state, steps.structure, record)
-    if state is State.DONE and not context.inputs.reserve_work:
+    if not steps.complete:
+        return LEFT
+    if not context.inputs.reserve_work:
         clean(code, steps.directory)
     return state.value
 

@@ -22,8 +22,9 @@ from alpw.errors import AlpwError, CalculationError, FailureKind
 from alpw.files import write_atomically
 from alpw.firetasks.base import CampaignTask, StructureContext
 from alpw.firetasks.build import build_tree, lineage, root_of
-from alpw.firetasks.collect import MAX_ATTEMPTS
+from alpw.firetasks.spawn import MAX_ATTEMPTS
 from alpw.formats.collection import (
+    COLLECTION,
     MANIFEST,
     suffix_of,
     write_data,
@@ -35,8 +36,6 @@ from alpw.structures.recipe import Built
 from alpw.workflows.init_bulk import data_folder, labels_workflow
 
 logger = logging.getLogger(__name__)
-
-COLLECTION = "collection"
 
 
 @explicit_serialize

@@ -1,67 +1,139 @@
-"""True errors of a campaign's models, measured on labels that they were not trained on."""
+"""True errors of a campaign's models, measured on labels that they were not trained on.
+
+The held-out history is that of the committee: the mean over its members on one common set. What is said about
+new labels is said of the model that explored, member 0: it is the one that chose the frames, and the one that
+the user runs.
+"""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from bson import ObjectId
-from pymongo.database import Database
 
-from alpw.database import configurations, iterations, models
-from alpw.database.configurations import Role, State
+from alpw.database import configurations, iterations, judged, models
+from alpw.database.configurations import Role
 from alpw.firetasks.base import Context
-from alpw.potential import DeepPotential, test
+from alpw.firetasks.thresholds import classes_at_selection
+from alpw.potential.evaluation import Comparison
+from alpw.potential.frame_errors import FrameErrors, by_element, errors_by_frame, pooled
+from alpw.trainers import trainer_of
+
+LEAST_VALIDATION = 4
+"""fewest validation frames of an iteration that alone are taken for its error"""
 
 
-def _member_errors(db: Database, model: dict[str, Any], frames: list[ObjectId]) -> dict[str, float | None]:
-    potential = DeepPotential.from_bytes(models.weights(db, model))
-    return asdict(test(potential, list(configurations.frames(db, frames))))
+def _compared(context: Context, model: dict[str, Any], frames: list[ObjectId]) -> Comparison:
+    """What a stored model says about labelled frames, in their order."""
+    labelled = list(configurations.frames(context.db, frames))
+    place = context.directory("evaluate", f"model.{model['iteration']:04d}.{model['member']:03d}")
+    trainer = trainer_of(models.trainer(model))
+    found = trainer.compare(models.weights(context.db, model), labelled, place, context.train_command)
+    shutil.rmtree(place)
+    return found
 
 
-def committee_errors(
-    db: Database, campaign: str, index: int, frames: list[ObjectId]
-) -> dict[str, Any] | None:
+def committee_errors(context: Context, index: int, frames: list[ObjectId]) -> dict[str, Any] | None:
     """Errors of an iteration's models on labelled frames, averaged over the members.
 
     Returns:
         ``force_rmse`` and ``force_mae`` in eV/Å, ``energy_rmse`` and ``energy_mae`` in eV/atom,
         ``n_frames``; None without frames or models.
     """
-    committee = models.committee(db, campaign, index)
+    committee = models.committee(context.db, context.campaign, index)
     if not frames or not committee:
         return None
-    members = [_member_errors(db, model, frames) for model in committee]
+    members = [asdict(_compared(context, model, frames).errors()) for model in committee]
     names = ("force_rmse", "force_mae", "energy_rmse", "energy_mae")
     averages = {name: float(np.mean([errors[name] for errors in members])) for name in names}
     return {**averages, "n_frames": len(frames)}
 
 
-def evaluate_history(db: Database, campaign: str) -> None:
+def evaluate_history(context: Context) -> None:
     """Measure every iteration's models on all held-out frames that there are now.
 
     One common set makes the numbers of different iterations comparable; it grows with the campaign, so
     earlier iterations are measured again.
     """
+    db, campaign = context.db, context.campaign
     heldout = configurations.ids(db, campaign, Role.VALIDATION)
     digest = configurations.snapshot_hash(heldout)
     for iteration in iterations.of_campaign(db, campaign):
         if iteration.get("heldout", {}).get("set") == digest:
             continue
-        errors = committee_errors(db, campaign, iteration["index"], heldout)
+        if iteration.get("everything"):
+            # Its models were trained on these frames.
+            continue
+        errors = committee_errors(context, iteration["index"], heldout)
         if errors:
             iterations.update(db, campaign, iteration["index"], heldout={**errors, "set": digest})
 
 
-def fresh_label_errors(context: Context) -> dict[str, Any] | None:
-    """Errors of this iteration's models on the training labels that it has just obtained."""
-    query = {
-        "campaign": context.campaign,
-        "iteration": context.index,
-        "role": Role.TRAIN.value,
-        "state": State.LABELLED.value,
+def judge_new_labels(context: Context) -> None:
+    """Measure the model that chose a frame on the frame's label, once, before any model is trained on it.
+
+    What an earlier iteration asked for and got late is measured as well, with the model of that iteration.
+    """
+    db, waiting = context.db, judged.not_judged(context.db, context.campaign)
+    for index in sorted(set(waiting.values())):
+        driver = models.find(db, context.campaign, index, 0)
+        if driver is None:
+            continue
+        mine = [configuration for configuration, owner in waiting.items() if owner == index]
+        errors = errors_by_frame(_compared(context, driver, mine))
+        for configuration, found in zip(mine, errors, strict=True):
+            judged.store_error(db, configuration, {"iteration": index, **found.to_dict()})
+
+
+def fresh_errors(context: Context) -> dict[str, Any] | None:
+    """Errors of the iteration's driving model on the labels that it asked for and has not seen.
+
+    Returns:
+        What `pooled` gives for all of them, and in ``validation`` for those that were drawn at random from
+        the frames explored; ``by_element``; ``by_temperature`` (K, rounded), ``by_class`` as the iteration's
+        thresholds have it; None without labels.
+    """
+    fresh = judged.of_iterations(context.db, context.campaign, context.index, context.index)
+    if not fresh:
+        return None
+    errors = [_errors(document) for document in fresh]
+    held = [_errors(document) for document in fresh if document["role"] == Role.VALIDATION.value]
+    temperatures = [document["source"].get("temperature") for document in fresh]
+    classes = classes_at_selection(context, [document["source"] for document in fresh])
+    return {
+        **pooled(errors),
+        **({"validation": pooled(held)} if held else {}),
+        "by_element": by_element(errors),
+        "by_temperature": _by(errors, (None if t is None else f"{t:.0f}" for t in temperatures)),
+        "by_class": _by(errors, classes),
     }
-    found = context.db[configurations.COLLECTION].find(query, {"_id": 1}).sort("_id", 1)
-    fresh = [document["_id"] for document in found]
-    return committee_errors(context.db, context.campaign, context.index, fresh)
+
+
+def error_in_use(fresh: dict[str, Any] | None) -> tuple[float | None, str]:
+    """The force error to judge convergence by, in eV/Å, and what it was measured on.
+
+    Validation frames are drawn at random from the frames explored, the others because they are uncertain:
+    with too few of the former all are taken, which errs on the safe side.
+    """
+    if fresh is None:
+        return None, "nothing"
+    held = fresh.get("validation", {})
+    if held.get("n_frames", 0) >= LEAST_VALIDATION:
+        return held["force_rmse"], "validation"
+    return fresh["force_rmse"], "all new labels"
+
+
+def _errors(document: dict[str, Any]) -> FrameErrors:
+    return FrameErrors.of_dict(document["model_error"])
+
+
+def _by(errors: list[FrameErrors], names: Iterable[str | None]) -> dict[str, dict[str, float]]:
+    found: dict[str, list[FrameErrors]] = {}
+    for error, name in zip(errors, names, strict=True):
+        if name is not None:
+            found.setdefault(name, []).append(error)
+    return {name: pooled(found[name]) for name in sorted(found)}

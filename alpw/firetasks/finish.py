@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from fireworks import FWAction, explicit_serialize
@@ -10,7 +11,10 @@ from alpw.database import campaigns, models
 from alpw.database.summary import summarise
 from alpw.firetasks.base import CampaignTask, Context
 from alpw.firetasks.evaluate import evaluate_history
+from alpw.notify import tell
+from alpw.potential.covariance import covariance_path
 from alpw.report.files import write_report
+from alpw.trainers import trainer_of
 
 
 @explicit_serialize
@@ -19,7 +23,8 @@ class FinishCampaign(CampaignTask):
 
     def work(self, context: Context) -> FWAction:
         """Measure, write, finish."""
-        evaluate_history(context.db, context.campaign)
+        ended = context.document["state"] in campaigns.ENDED_STATES
+        evaluate_history(context)
         files = _write_models(context)
         context.record(stage="done", model_file=str(files[0]), finished=campaigns.now())
         campaigns.finish(
@@ -29,6 +34,8 @@ class FinishCampaign(CampaignTask):
             context.iteration["reason"],
         )
         write_report(summarise(context.db, context.campaign))
+        if not ended:
+            _tell(context)
         return FWAction(stored_data={"models": [str(file) for file in files]})
 
 
@@ -37,7 +44,16 @@ def _write_models(context: Context) -> list[Path]:
     folder.mkdir(exist_ok=True)
     files = []
     for model in models.committee(context.db, context.campaign, context.index):
-        file = folder / f"model.{model['member']:03d}.pt"
-        file.write_bytes(models.weights(context.db, model))
-        files.append(file)
+        data, stem = models.weights(context.db, model), f"model.{model['member']:03d}"
+        files.append(trainer_of(models.trainer(model)).write_model(data, folder, stem))
+        # Beside its model, where `alpw kpu` looks for it.
+        if "covariance" in model and Path(model["covariance"]).is_file():
+            shutil.copyfile(model["covariance"], covariance_path(files[-1]))
     return files
+
+
+def _tell(context: Context) -> None:
+    verdict, reason = context.iteration["verdict"], context.iteration["reason"]
+    text = f"campaign {context.campaign} has ended, {verdict}: {reason}"
+    news = {"event": verdict, "iteration": context.index, "state": verdict, "text": text}
+    tell(context.param.webhook, campaign=context.campaign, **news)

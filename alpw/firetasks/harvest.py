@@ -19,7 +19,7 @@ from alpw.config import Dft
 from alpw.database import configurations
 from alpw.database.configurations import Role
 from alpw.database.documents import atoms_of
-from alpw.errors import AlpwError
+from alpw.errors import AlpwError, CalculationError
 from alpw.firetasks.base import CampaignTask, StructureContext
 from alpw.firetasks.build import build_tree, lineage
 from alpw.firetasks.calculate import folder_of
@@ -67,8 +67,9 @@ class HarvestFrames(CampaignTask):
         dropped["not chosen"] = len(pool) - len(chosen)
         context.record(sampled=len(pool) + sum(dropped.values()) - dropped["not chosen"], dropped=+dropped)
         if not entry.scf:
+            refusals = _refusals(context, chosen)
             for sampled in chosen:
-                _store(context, sampled)
+                _store(context, sampled, refusals[_level(sampled)])
             return FWAction(stored_data={"frames": len(chosen)})
         waiting = [_propose(context, sampled) for sampled in chosen]
         if not waiting:
@@ -192,11 +193,22 @@ def _role(context: StructureContext, atoms: Atoms) -> Role:
     return Role.TRAIN if is_training(structure_hash(atoms), init.ratio, init.seed) else Role.VALIDATION
 
 
-def _store(context: StructureContext, sampled: Sampled) -> None:
+def _level(sampled: Sampled) -> tuple[str, str, str]:
+    """Code, level of theory and folder of a frame that came with its label."""
+    return sampled.record["code"], sampled.record["settings_hash"], sampled.record["directory"]
+
+
+def _refusals(
+    context: StructureContext, chosen: list[Sampled]
+) -> dict[tuple[str, str, str], CalculationError | None]:
+    """Why frames of each level of theory stay out of the data set; the first one may fix the campaign's."""
+    levels = dict.fromkeys(_level(sampled) for sampled in chosen)
+    return {level: level_refusal(context, level[0], level[1], Path(level[2])) for level in levels}
+
+
+def _store(context: StructureContext, sampled: Sampled, refusal: CalculationError | None) -> None:
     """A frame that came with its label."""
     assert sampled.frame is not None
-    record = sampled.record
-    folder = Path(record["directory"])
     configurations.add_frame(
         context.db,
         context.campaign,
@@ -205,8 +217,8 @@ def _store(context: StructureContext, sampled: Sampled) -> None:
         sampled.frame,
         _role(context, sampled.atoms),
         sampled.source,
-        record,
-        level_refusal(context, record["code"], record["settings_hash"], folder),
+        sampled.record,
+        refusal,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,16 +12,21 @@ from typing import Any, ClassVar
 import numpy as np
 from ase import Atoms
 from bson import ObjectId
-from fireworks import FWAction, explicit_serialize
+from fireworks import FWAction, Workflow, explicit_serialize
 
 from alpw.cluster.slurm import seconds_left
+from alpw.codes.attempt import level_hash
+from alpw.codes.checks import label_defect
 from alpw.codes.protocol import LabelResult, Task
 from alpw.codes.registry import code_of
 from alpw.codes.run import clean, run_label
 from alpw.database import campaigns, configurations
 from alpw.database.documents import atoms_of
-from alpw.errors import CalculationError, FailureKind
+from alpw.database.labels import known_label
+from alpw.errors import CalculationError, FailureKind, InputError
 from alpw.firetasks.base import CampaignTask, Surroundings
+from alpw.firetasks.lanes import LEFT, run_in_lanes
+from alpw.firetasks.stragglers import begin_labels, early_collector
 
 logger = logging.getLogger(__name__)
 
@@ -30,16 +36,14 @@ RESERVE = 30.0
 CAUTION = 1.5
 """A label is begun only if so many times the longest one so far still fits into the job."""
 
-LATE = "late"
-"""Outcome of a label that the rest of the job was too short for."""
-
 
 @explicit_serialize
 class LabelChunk(CampaignTask):
-    """Single-point calculations of one chunk.
+    """Single-point calculations of one chunk, as many at a time as the block's ``parallel_num``.
 
     A calculation without a trustworthy result is quarantined with its reason and does not stop the chunk:
-    failure is data. What the job's time is too short for goes to a Firework of its own.
+    failure is data. What the job's time is too short for goes to a Firework of its own. If enough of the
+    iteration's labels are settled by then, its collector is added.
 
     Required parameters:
         configurations: ids of the configurations.
@@ -48,45 +52,86 @@ class LabelChunk(CampaignTask):
     required_params: ClassVar = ["configurations"]
 
     def work(self, context: Surroundings) -> FWAction:
-        """Claim, label and store one configuration after the other."""
-        context.record(stage="label")
-        chunk, outcomes = _Chunk(context), []
-        waiting = [ObjectId(configuration) for configuration in self["configurations"]]
-        while waiting and chunk.has_time():
-            outcome = chunk.label(waiting[0])
-            if outcome == LATE:
-                break
-            outcomes.append(outcome)
-            del waiting[0]
-        chunk.tidy()
-        left = [str(configuration) for configuration in waiting]
+        """Claim, label and store what is asked for."""
+        begin_labels(context)
+        wanted, chunk = [ObjectId(configuration) for configuration in self["configurations"]], _Chunk(context)
+        lanes = [_Lane(chunk) for _ in range(max(1, min(chunk.block.parallel_num, len(wanted))))]
+        outcomes = run_in_lanes(wanted, lanes)
+        left = [str(configuration) for configuration, outcome in outcomes.items() if outcome == LEFT]
         title = f"label chunk, the other {len(left)}"
-        again = [context.firework("LabelChunk", title, configurations=left)]
-        return FWAction(stored_data=dict(Counter(outcomes)), detours=again if left else None)
+        again = context.firework("LabelChunk", title, configurations=left)
+        return FWAction(
+            stored_data=dict(Counter(outcomes.values())),
+            detours=[Workflow([again])] if left else None,
+            additions=early_collector(context),
+        )
 
 
 class _Chunk:
-    """The labels of one Firework: each may start from the wavefunction of the one before it."""
+    """What the lanes of one Firework share."""
 
     def __init__(self, context: Surroundings) -> None:
-        self.context, self.dft = context, context.label_dft
+        # Whatever the context reads late is read here, before there are threads.
+        self.context, self.dft, self.inputs = context, context.label_dft, context.inputs
         self.code = code_of(self.dft.dft_style)
+        self.block = context.block(Task.LABEL, self.dft)
+        self.command = context.command(Task.LABEL, self.dft)
         self.longest = 0.0
+        self._same: dict[str, threading.Lock] = {}
+        self._levels: dict[tuple[str, ...], str | None] = {}
+
+    def alone_with(self, structure_hash: str) -> threading.Lock:
+        """Held while a structure is labelled, so that a second one like it finds its label."""
+        return self._same.setdefault(structure_hash, threading.Lock())
+
+    def level_asked(self, atoms: Atoms) -> str | None:
+        """Hash of settings and files; None if some are missing, for which the label will fail."""
+        elements = tuple(sorted(set(atoms.get_chemical_symbols())))
+        if elements not in self._levels:
+            try:
+                self._levels[elements] = level_hash(self.code, self.dft, elements)
+            except InputError as error:
+                logger.info("%s", error)
+                self._levels[elements] = None
+        return self._levels[elements]
+
+
+class _Lane:
+    """Labels one after the other; each may start from the wavefunction of the one before it."""
+
+    def __init__(self, chunk: _Chunk) -> None:
+        self.chunk, self.context, self.dft, self.code = chunk, chunk.context, chunk.dft, chunk.code
+        self.begun = False
         self.last: tuple[Path, np.ndarray] | None = None
 
     def has_time(self) -> bool:
         """Whether another label fits into what is left of the job."""
         left = seconds_left()
-        return left is None or left - RESERVE > CAUTION * self.longest
+        return left is None or left - RESERVE > CAUTION * self.chunk.longest
 
-    def label(self, configuration: ObjectId) -> str:
+    def calculate(self, configuration: ObjectId) -> str:
         """Label one configuration and say what became of it."""
-        context = self.context
-        document = configurations.claim(context.db, configuration, context.fw_id)
+        document = configurations.claim(self.context.db, configuration, self.context.fw_id)
         if document is None:
             return "skipped"
+        with self.chunk.alone_with(document["structure_hash"]):
+            return self._take_over(document) or self._compute(document)
+
+    def _take_over(self, document: dict[str, Any]) -> str | None:
+        """Store a label that is there already, if there is one."""
+        atoms = atoms_of(document)
+        level, elsewhere = self.chunk.level_asked(atoms), self.dft.reuse_labels
+        found = known_label(self.context.db, document, level, elsewhere) if level else None
+        if found is None or label_defect(found[0], atoms, self.code.net_force_tolerance, self.dft):
+            return None
+        stored = configurations.store_label(self.context.db, document["_id"], *found)
+        return "reused" if stored else "skipped"
+
+    def _compute(self, document: dict[str, Any]) -> str:
+        context, configuration = self.context, document["_id"]
         atoms, started = atoms_of(document), time.monotonic()
         left = seconds_left()
+        first, self.begun = not self.begun, True
         try:
             result = run_label(
                 self.code,
@@ -95,21 +140,21 @@ class _Chunk:
                 # worker died is found again instead of being paid for twice.
                 context.directory("02.label", str(configuration)),
                 self.dft,
-                context.command(Task.LABEL, self.dft),
+                self.chunk.command,
                 timeout=None if left is None else max(0.0, left - RESERVE),
                 reuse=self._reusable(atoms),
             )
         except CalculationError as error:
             logger.warning("configuration %s: %s", configuration, error)
-            if error.kind is FailureKind.WALLTIME and left is not None and self.longest:
+            if error.kind is FailureKind.WALLTIME and left is not None and not first:
                 # It had what others left of the job; whether a whole one is enough is not known.
                 configurations.put_back(context.db, configuration)
-                return LATE
+                return LEFT
             configurations.quarantine(context.db, configuration, error)
             return configurations.State.QUARANTINED.value
-        self.longest = max(self.longest, time.monotonic() - started)
-        outcome = _store(context, configuration, result)
-        self.tidy()
+        self.chunk.longest = max(self.chunk.longest, time.monotonic() - started)
+        outcome = _store(self.chunk, configuration, result, self.chunk.level_asked(atoms))
+        self.close()
         self.last = result.directory, atoms.numbers
         return outcome
 
@@ -120,27 +165,27 @@ class _Chunk:
         directory, numbers = self.last
         return directory if np.array_equal(numbers, atoms.numbers) else None
 
-    def tidy(self) -> None:
+    def close(self) -> None:
         """Remove the large files of the last label, which the next one has used by now."""
-        inputs = self.context.inputs
+        inputs = self.chunk.inputs
         if self.last is not None and not (inputs.reserve_scf_files or inputs.reserve_work):
             clean(self.code, self.last[0])
 
 
-def _store(context: Surroundings, configuration: ObjectId, result: LabelResult) -> str:
-    dft = context.label_dft
-    block = context.block(Task.LABEL, dft)
-    refusal = level_refusal(context, dft.dft_style, result.settings_hash, result.directory)
+def _store(chunk: _Chunk, configuration: ObjectId, result: LabelResult, level_asked: str | None) -> str:
+    context, code = chunk.context, chunk.dft.dft_style
+    refusal = level_refusal(context, code, result.settings_hash, result.directory)
     if refusal:
         logger.warning("configuration %s: quarantined, %s", configuration, refusal)
     record: dict[str, Any] = {
-        "code": dft.dft_style,
+        "code": code,
         "settings": result.settings,
         "settings_hash": result.settings_hash,
+        "level_asked": level_asked,
         "corrections": result.corrections,
         "changes": result.changes,
         "wall_time": result.wall_time,
-        "cores": block.number_node * block.cpu_per_node,
+        "cores": chunk.block.cores_each,
         "directory": str(result.directory),
     }
     stored = configurations.store_label(context.db, configuration, result.label, record, refusal)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
 from fireworks import FWAction, explicit_serialize
 
+from alpw.config.train import Train
 from alpw.database import configurations, models
 from alpw.database.configurations import Role
-from alpw.errors import AlpwError
+from alpw.errors import AlpwError, InputError
 from alpw.firetasks.base import CampaignTask, Context
-from alpw.potential import DeepPotential
-from alpw.potential.compression import compress
-from alpw.potential.covariance import covariance_path
-from alpw.potential.training import TrainingOptions, TrainingReport, train, train_committee
+from alpw.firetasks.draws import keep_covariance
 from alpw.structures.frame import LabelledFrame
 from alpw.structures.seeds import derive_seed
-from alpw.workflows.training import load_start, model_config, same_network, training_options
+from alpw.trainers import Compression, Member, Start, Training, trainer_of
+from alpw.trainers.section import longer
+from alpw.uncertainty.committee import committee_health
 
 REQUEST_FILE = "request.sha256"
 
@@ -31,7 +31,8 @@ class TrainModels(CampaignTask):
     """Fit Deep Potentials to the iteration's training set, each starting from its own last weights.
 
     Members differ by the seed of their first weights and by the order of the data, and never share a start:
-    a committee whose members descend from one model agrees with itself and not with the truth.
+    a committee whose members descend from one model agrees with itself and not with the truth. The final
+    training is longer by ``strategy.final_factor``.
 
     Required parameters:
         members: indices in the committee; several are trained in one pass.
@@ -47,39 +48,52 @@ class TrainModels(CampaignTask):
             context.record(stage="train")
             _train(context, [_member(context, member) for member in missing])
         committee = models.committee(context.db, context.campaign, context.index)
+        _record_health(context, committee)
         ids = {model["member"]: str(model["_id"]) for model in committee}
         return FWAction(stored_data={"models": [ids[member] for member in self["members"]]})
 
 
-@dataclass(frozen=True)
-class Member:
-    """A member before its training: its first weights, where they come from, and how it is trained."""
-
-    index: int
-    model: DeepPotential
-    origin: dict[str, Any]
-    options: TrainingOptions
+def _section(context: Context) -> Train:
+    """The block ``train`` as it holds for this iteration."""
+    section = context.param.train
+    if context.iteration["kind"] != "final":
+        return section
+    everything = context.iteration.get("everything", False)
+    return longer(section, context.param.strategy.final_factor, held_out=not everything)
 
 
 def _member(context: Context, index: int) -> Member:
-    section = context.param.train
+    section = _section(context)
     seeds = {
         "weights": derive_seed(section.seed, "weights", index),
         "order": derive_seed(section.seed, "order", context.index, index),
     }
-    model = DeepPotential(model_config(section, seeds["weights"]))
-    origin: dict[str, Any] = {"warm_start": None}
+    start = None
     previous = models.find(context.db, context.campaign, context.index - 1, index)
-    if previous and section.use_pre_model:
-        last = DeepPotential.from_bytes(models.weights(context.db, previous)).parent()
-        # A network that was changed between iterations starts afresh.
-        if same_network(last.config, model.config):
-            model, origin = last, {"warm_start": previous["_id"]}
-    elif section.init_models:
+    # Another trainer's model is no start.
+    if previous and section.use_pre_model and models.trainer(previous) == section.trainer:
+        start = Start(previous["_id"], data=models.weights(context.db, previous))
+    elif section.init_models and previous is None:
         file = section.init_models[index]
-        model, origin = load_start(file, model.config), {"warm_start": str(file)}
-    options = training_options(section, seeds["order"], warm_start=origin["warm_start"] is not None)
-    return Member(index, model, {**origin, "seeds": seeds}, options)
+        start = Start(str(file), file=file)
+    if start is None and previous and context.param.init_data_only_pretrain:
+        text = "new labels alone cannot train a model without a start; set this to false"
+        raise InputError(text, key="init_data_only_pretrain")
+    return Member(index, seeds, start)
+
+
+def _training(context: Context, frames: Sequence[LabelledFrame]) -> Training:
+    strategy = context.param.strategy
+    return Training(
+        section=_section(context),
+        frames=frames,
+        valid=_validation(context),
+        compression=Compression(strategy.compress_dx, strategy.compress_order) if strategy.compress else None,
+        covariance=strategy.has_kpu,
+        keep_covariance=partial(keep_covariance, context),
+        needs_start=context.param.init_data_only_pretrain,
+        command=context.train_command,
+    )
 
 
 def _train(context: Context, members: Sequence[Member]) -> None:
@@ -87,38 +101,38 @@ def _train(context: Context, members: Sequence[Member]) -> None:
     frames = list(configurations.frames(context.db, training_set["ids"]))
     if not frames:
         raise AlpwError(f"campaign '{context.campaign}' has no labelled frame to train on")
-    valid = _validation(context)
-    folder = _folder(context, members)
-    if len(members) == 1:
-        (member,) = members
-        reports = [train(member.model, frames, valid, options=member.options, directory=folder, resume=True)]
-    else:
-        reports = train_committee(
-            [member.model for member in members],
-            frames,
-            valid,
-            options=[member.options for member in members],
-            directory=folder,
-            resume=True,
-        )
-    for member, report in zip(members, reports, strict=True):
-        _store(context, member, report, frames, training_set)
+    training = _training(context, frames)
+    folder = _folder(context, training, members)
+    trainer = trainer_of(training.section.trainer)
+    seeds = {member.index: member.seeds for member in members}
+    for trained in trainer.train(training, members, folder):
+        record = {
+            "training_set": training_set,
+            "trainer": trainer.name,
+            "seeds": seeds[trained.index],
+            "train": training.section.model_dump(mode="json"),
+            **trained.record,
+        }
+        models.store(context.db, context.campaign, context.index, trained.index, trained.data, record)
     shutil.rmtree(folder)
 
 
 def _validation(context: Context) -> list[LabelledFrame]:
     """Held-out frames, where training is to end by them; otherwise they stay unseen."""
-    if context.param.train.optimizer.patience is None:
+    if _section(context).optimizer.patience is None:
         return []
     ids = configurations.ids(context.db, context.campaign, Role.VALIDATION)
     return list(configurations.frames(context.db, ids))
 
 
-def _folder(context: Context, members: Sequence[Member]) -> Path:
+def _folder(context: Context, training: Training, members: Sequence[Member]) -> Path:
     """Where an interrupted training is gone on from, empty if what is there was another one."""
     name = "-".join(f"{member.index:03d}" for member in members)
     folder = context.directory("00.train", f"running.{name}")
-    request = repr([(member.index, member.origin, member.options) for member in members])
+    asked = [(member.index, member.seeds, member.start and member.start.origin) for member in members]
+    request = f"{asked} {training.section.model_dump_json()} {training.compression} {training.covariance}"
+    users = training.section.deepmd_input
+    request += users.read_text() if users else ""
     digest = sha256(f"{request} {context.iteration['training_set']['hash']}".encode()).hexdigest()
     if not (folder / REQUEST_FILE).exists() or (folder / REQUEST_FILE).read_text() != digest:
         shutil.rmtree(folder)
@@ -127,40 +141,18 @@ def _folder(context: Context, members: Sequence[Member]) -> Path:
     return folder
 
 
-def _store(
-    context: Context,
-    member: Member,
-    report: TrainingReport,
-    frames: Sequence[LabelledFrame],
-    training_set: dict[str, Any],
-) -> None:
-    strategy, model = context.param.strategy, member.model
-    record: dict[str, Any] = {}
-    if report.covariance is not None:
-        # Hundreds of megabytes that only KPU reads: beside a model file, and not in the database.
-        file = context.directory("00.train") / f"model.{member.index:03d}.pt"
-        model.save(file)
-        report.covariance.save(covariance_path(file))
-        record["covariance"] = str(covariance_path(file))
-    if strategy.compress:
-        model, cost = compress(
-            model, spacing=strategy.compress_dx, order=strategy.compress_order, frames=frames[:8]
-        )
-        record["compression"] = asdict(cost)
-    models.store(
-        context.db,
-        context.campaign,
-        context.index,
-        member.index,
-        model.to_bytes(),
-        {
-            "training_set": training_set,
-            **member.origin,
-            "network": asdict(model.config),
-            "train": context.param.train.model_dump(mode="json"),
-            "errors": {"train": asdict(report.train)},
-            "learning_curve": [asdict(epoch) for epoch in report.epochs],
-            "wall_time": report.seconds,
-            **record,
-        },
-    )
+def _record_health(context: Context, committee: Sequence[dict[str, Any]]) -> None:
+    """How different the members are, as soon as all are trained.
+
+    A committee that has collapsed is recorded here and refused when it is to explore.
+    """
+    if len(committee) < max(context.param.strategy.model_num, 2) or context.iteration.get("health"):
+        return
+    found = [
+        trainer_of(models.trainer(model)).own_model(models.weights(context.db, model)) for model in committee
+    ]
+    members = [model for model in found if model is not None]
+    if len(members) < len(committee):
+        return
+    health = committee_health(members)
+    context.record(health={**health._asdict(), "pair": list(health.pair), "collapsed": health.collapsed})

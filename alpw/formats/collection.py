@@ -27,6 +27,7 @@ from alpw.structures.atom_config import write_atom_config
 from alpw.structures.frame import LabelledFrame
 from alpw.structures.recipe import Built
 
+COLLECTION = "collection"
 DATA_PATHS = "datapath.txt"
 VALID_PATHS = "valid_datapath.txt"
 LEGACY_DATA_PATHS = "pwdata"

@@ -26,7 +26,6 @@ from typing import Any, TextIO
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
-from ase.io.extxyz import key_val_str_to_dict
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
@@ -177,6 +176,9 @@ def _info(comment: str) -> dict[str, Any]:
     while at < len(comment):
         pair = _PAIR.match(comment, at)
         if pair is None or "_JSON" in comment:
+            # Late: it brings SciPy's integrators, for which no command should wait.
+            from ase.io.extxyz import key_val_str_to_dict
+
             return dict(key_val_str_to_dict(comment)) if comment else {}
         found[pair[1]] = _value(pair[1], pair[2] if pair[2] is not None else pair[3])
         at = pair.end()

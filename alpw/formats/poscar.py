@@ -15,16 +15,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
-from ase.constraints import FixAtoms, FixScaled
 from ase.data import atomic_numbers
 from numpy.typing import ArrayLike, NDArray
 
 from alpw.errors import InputError
 from alpw.files import write_atomically
 from alpw.formats.text import read_text
+
+if TYPE_CHECKING:
+    from ase.constraints import FixAtoms, FixScaled
 
 _ANGSTROM_PER_FS = 1 / units.fs
 """Å/fs in one of ASE's units of velocity"""
@@ -125,6 +128,9 @@ def _free_axes(atoms: Atoms, path: Path) -> NDArray[np.bool_] | None:
     """Which fractional coordinates may move, ``(n_atoms, 3)``; None if nothing is fixed."""
     if not atoms.constraints:
         return None
+    # Late: it brings SciPy's integrators, for which no command should wait.
+    from ase.constraints import FixAtoms, FixScaled
+
     free = np.ones((len(atoms), 3), dtype=bool)
     for constraint in atoms.constraints:
         if isinstance(constraint, FixAtoms):
@@ -239,6 +245,11 @@ class _Poscar:
 
 
 def _constraints(fixed: NDArray[np.bool_]) -> Iterator[FixAtoms | FixScaled]:
+    if not fixed.any():
+        return
+    # Late: it brings SciPy's integrators, for which no command should wait.
+    from ase.constraints import FixAtoms, FixScaled
+
     if (whole := np.flatnonzero(fixed.all(axis=1))).size:
         yield FixAtoms(indices=whole)
     for mask in np.unique(fixed[fixed.any(axis=1) & ~fixed.all(axis=1)], axis=0):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
@@ -88,6 +87,9 @@ def _images(path: Path, elements: Sequence[str]) -> Trajectory:
 
 
 def _read(path: Path) -> list[Atoms]:
+    # Late: it brings SciPy's integrators, for which no command should wait.
+    import ase.io
+
     try:
         return list(ase.io.read(path, index=":"))
     # ASE's readers raise anything from AssertionError to errors of their own on a broken file.

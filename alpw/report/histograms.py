@@ -15,6 +15,7 @@ from alpw.database.iteration_view import IterationView
 from alpw.database.report_data import Explored
 from alpw.report.plot import COLOURS
 from alpw.report.style import GREY, drawing, logarithmic
+from alpw.sampling.classify import CLASSES, classify
 
 Floats = NDArray[np.float64]
 
@@ -78,14 +79,13 @@ def _panel(axes: Axes, view: IterationView, parts: Sequence[Explored], measure: 
     bounds = set()
     for part in parts:
         threshold = view.threshold(measure, part.group)
-        lower, upper = (threshold.lower, threshold.upper) if threshold else (np.nan, np.nan)
+        # Without thresholds nothing is below or above them, and all count as candidates.
+        lower, upper = (threshold.lower, threshold.upper) if threshold else (-np.inf, np.inf)
         bounds.add((lower, upper))
         values = np.clip(np.nan_to_num(part.values, nan=edges[-1], posinf=edges[-1]), edges[0], edges[-1])
-        # Without thresholds nothing is below or above them, and all count as candidates.
-        accurate, failed = values < lower, ~(values < upper) if np.isfinite(upper) else values < -1
-        classes["accurate"].append(values[accurate])
-        classes["failed"].append(values[failed & ~accurate])
-        classes["candidate"].append(values[~accurate & ~failed])
+        found = classify(part.values, lower, upper)
+        for code, name in enumerate(CLASSES):
+            classes[name].append(values[found.of(code)])
     joined = [np.concatenate(classes[name]) for name in COLOURS]
     axes.hist(joined, bins=edges.tolist(), stacked=True, color=list(COLOURS.values()))
     for pair in sorted(bounds):

@@ -13,6 +13,8 @@ from alpw.database.summary import CampaignSummary, IterationSummary
 
 STATE_STYLES = {
     "running": "cyan",
+    "paused": "yellow",
+    "stopped": "yellow",
     "completed": "green",
     "converged": "green",
     "exhausted": "yellow",
@@ -71,11 +73,17 @@ def _errors(force: float | None, energy: float | None) -> tuple[str, str]:
 
 def progress(summary: CampaignSummary) -> RenderableType:
     """State, stage, labels, errors by kind and elapsed time, above the history so far."""
-    return (
-        Group(progress_line(summary), history_table(summary))
-        if summary.iterations
-        else progress_line(summary)
-    )
+    lines = [progress_line(summary), *(Text(line) for line in straggler_lines(summary))]
+    return Group(*lines, *([history_table(summary)] if summary.iterations else []))
+
+
+def straggler_lines(summary: CampaignSummary) -> list[str]:
+    """What is still running although its iteration has been judged."""
+    return [
+        f"{count} label{'s' * (count > 1)} of {'the preparation' if index < 0 else f'iteration {index}'} "
+        "still running"
+        for index, count in summary.stragglers.items()
+    ]
 
 
 def progress_line(summary: CampaignSummary) -> Text:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.distance import cdist
 
 from alpw.errors import InputError
 
@@ -24,6 +23,14 @@ DISTANCES_PER_BLOCK = 1_000_000
 
 # A column that varies less than this fraction of its values varies by the rounding of sums.
 ROUNDING = 1e-10
+
+
+def _distances(points: Floats, others: Floats) -> Floats:
+    # Late: it brings SciPy, for which no command should wait.
+    from scipy.spatial.distance import cdist
+
+    found: Floats = cdist(points, others)
+    return found
 
 
 class Chosen(NamedTuple):
@@ -78,7 +85,7 @@ def farthest_points(
     nearest = _to_known(points, known)
     forced = start
     if start is None and n_points and np.isinf(nearest[0]):
-        forced = int(cdist(points, points.mean(axis=0, keepdims=True)).argmin())
+        forced = int(_distances(points, points.mean(axis=0, keepdims=True)).argmin())
     order: list[int] = []
     distances: list[float] = []
     for _ in range(min(n, n_points)):
@@ -88,7 +95,7 @@ def farthest_points(
         forced = None
         order.append(index)
         distances.append(float(nearest[index]))
-        np.minimum(nearest, cdist(points, points[index : index + 1]).ravel(), out=nearest)
+        np.minimum(nearest, _distances(points, points[index : index + 1]).ravel(), out=nearest)
         # Below every distance, so that a duplicate goes before a point that has been chosen.
         nearest[index] = -1.0
     return Chosen(
@@ -140,5 +147,5 @@ def _to_known(points: Floats, known: ArrayLike | None) -> Floats:
         raise InputError(f"found {others.shape[1]} features; the points have {points.shape[1]}", key="known")
     block = max(1, DISTANCES_PER_BLOCK // max(1, len(points)))
     for first in range(0, len(others), block):
-        np.minimum(nearest, cdist(points, others[first : first + block]).min(axis=1), out=nearest)
+        np.minimum(nearest, _distances(points, others[first : first + block]).min(axis=1), out=nearest)
     return nearest

@@ -14,14 +14,17 @@ writer keeps six decimals; this one keeps fifteen, which labels need.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
-from ase.constraints import FixAtoms, FixCartesian, FixScaled
 from numpy.typing import NDArray
 
 from alpw.errors import InputError
 from alpw.files import write_atomically
+
+if TYPE_CHECKING:
+    from ase.constraints import FixAtoms, FixCartesian
 
 MATRICES = {
     "stress_mask": "STRESS_MASK",
@@ -140,6 +143,11 @@ def _fixed(lines: list[str], n_atoms: int) -> NDArray[np.bool_]:
 
 
 def _constraints(fixed: NDArray[np.bool_]) -> list[FixAtoms | FixCartesian]:
+    if not fixed.any():
+        return []
+    # Late: it brings SciPy's integrators, for which no command should wait.
+    from ase.constraints import FixAtoms, FixCartesian
+
     constraints: list[FixAtoms | FixCartesian] = []
     if (whole := np.flatnonzero(fixed.all(axis=1))).size:
         constraints.append(FixAtoms(indices=whole))
@@ -150,6 +158,11 @@ def _constraints(fixed: NDArray[np.bool_]) -> list[FixAtoms | FixCartesian]:
 
 def _free_axes(atoms: Atoms, path: str | Path) -> NDArray[np.bool_]:
     free = np.ones((len(atoms), 3), dtype=bool)
+    if not atoms.constraints:
+        return free
+    # Late: it brings SciPy's integrators, for which no command should wait.
+    from ase.constraints import FixAtoms, FixCartesian, FixScaled
+
     cell = np.asarray(atoms.cell)
     straight = np.array_equal(cell, np.diag(np.diag(cell)))
     for constraint in atoms.constraints:

@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 TOLERANCE = 1e-6
 """Å; coordinates are compared on a grid of this spacing"""
@@ -33,14 +34,49 @@ def structure_hash(atoms: Atoms, tolerance: float = TOLERANCE) -> str:
     cell = np.asarray(atoms.cell)
     if not (np.isfinite(atoms.positions).all() and np.isfinite(cell).all()):
         raise ValueError("a structure with coordinates that are not finite has no hash")
+    rows = _rows(atoms, tolerance)
+    rows = rows[_canonical(rows)]
+    periodic = np.asarray(atoms.pbc)
+    content = hashlib.sha256()
+    for part in (np.rint(cell / tolerance).astype("<i8"), periodic.astype("u1"), rows.astype("<i8")):
+        content.update(np.ascontiguousarray(part).tobytes())
+    return content.hexdigest()
+
+
+def same_atoms(atoms: Atoms, other: Atoms, tolerance: float = TOLERANCE) -> NDArray[np.intp] | None:
+    """Which atom of another structure each atom is, where both have the same :func:`structure_hash`.
+
+    Args:
+        atoms: a structure.
+        other: the same one, with its atoms in any order and shifted by lattice vectors.
+        tolerance: of the hash, Å.
+
+    Returns:
+        Indices ``(n_atoms,)`` such that ``other[indices]`` has the order of ``atoms``; None when the
+        structures differ, or two atoms of one species share a place, so that the order is not known.
+    """
+    if structure_hash(atoms, tolerance) != structure_hash(other, tolerance):
+        return None
+    rows, others = _rows(atoms, tolerance), _rows(other, tolerance)
+    order, found = _canonical(rows), _canonical(others)
+    ordered = rows[order]
+    if (ordered[1:] == ordered[:-1]).all(axis=1).any():
+        return None
+    indices = np.empty(len(atoms), dtype=np.intp)
+    indices[order] = found
+    return indices
+
+
+def _rows(atoms: Atoms, tolerance: float) -> NDArray[np.int64]:
+    """Species and grid point of each atom, ``(n_atoms, 4)``."""
     complete = atoms.cell.complete()
     points = _DIVISIBLE * np.maximum(1, np.rint(complete.lengths() / (_DIVISIBLE * tolerance)))
     grid = np.rint(complete.scaled_positions(atoms.positions) * points).astype("<i8")
     periodic = np.asarray(atoms.pbc)
     grid[:, periodic] %= points[periodic].astype("<i8")
-    rows = np.column_stack([np.asarray(atoms.numbers, dtype="<i8"), grid])
-    rows = rows[np.lexsort(rows.T[::-1])]
-    content = hashlib.sha256()
-    for part in (np.rint(cell / tolerance).astype("<i8"), periodic.astype("u1"), rows.astype("<i8")):
-        content.update(np.ascontiguousarray(part).tobytes())
-    return content.hexdigest()
+    return np.column_stack([np.asarray(atoms.numbers, dtype="<i8"), grid])
+
+
+def _canonical(rows: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The order of the atoms that does not depend on how they were given."""
+    return np.lexsort(rows.T[::-1])

@@ -16,9 +16,16 @@ from ase import Atoms
 from alpw.errors import InputError
 from alpw.structures.defects import remove_atoms, swap_atoms
 from alpw.structures.perturb import perturb, scale, supercell
-from alpw.structures.slab import cut_slab
 
-DETERMINISTIC: dict[str, Callable[..., Atoms]] = {"slab": cut_slab, "super_cell": supercell, "scale": scale}
+
+def _slab(atoms: Atoms, **settings: Any) -> Atoms:
+    # Imported when a slab is cut, because nothing else needs pymatgen, which takes a second.
+    from alpw.structures.slab import cut_slab
+
+    return cut_slab(atoms, **settings)
+
+
+DETERMINISTIC: dict[str, Callable[..., Atoms]] = {"slab": _slab, "super_cell": supercell, "scale": scale}
 """operation -> function of a structure and the operation's settings"""
 
 DRAWN: dict[str, Callable[..., Atoms]] = {"swap": swap_atoms, "vacancy": remove_atoms, "perturb": perturb}

@@ -20,7 +20,6 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
-from ase.build import make_supercell
 from numpy.typing import ArrayLike, NDArray
 
 from alpw.errors import InputError
@@ -154,6 +153,9 @@ def supercell(
         InputError: ``repeats`` is no supercell.
     """
     # ASE raises if the number of atoms is not that of the determinant.
+    # Late: it brings SciPy's integrators, for which no command should wait.
+    from ase.build import make_supercell
+
     made = make_supercell(atoms, supercell_matrix(repeats), wrap=False)
     made.wrap(pbc=np.logical_and(wrap, atoms.pbc), eps=WRAP_TOLERANCE)
     return sorted_by_element(made)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ase.io
 from ase import Atoms
 
 from alpw.errors import InputError
@@ -51,6 +50,9 @@ def read_structure(
     if name == "pwmat/config":
         atoms = read_atom_config(path)
     else:
+        # Late: it brings SciPy's integrators, for which no command should wait.
+        import ase.io
+
         try:
             atoms = ase.io.read(path, index=-1, format=name)
         # ASE's readers raise anything from AssertionError to errors of their own on a broken file.

@@ -31,11 +31,11 @@ from typing import Any, Literal, NamedTuple, get_args
 from ase import Atoms
 
 from alpw.errors import InputError
+from alpw.structures.miller import reduced_miller
 from alpw.structures.operations import carry_out
 from alpw.structures.perturb import ScaleBy, supercell_matrix
 from alpw.structures.sanity import MINIMUM_FRACTION, defect
 from alpw.structures.seeds import derive_seed
-from alpw.structures.slab import reduced_miller
 
 Root = Literal["init", "relax"]
 """The user's structure, or the same after relaxation."""

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 
 from alpw.errors import InputError
 
@@ -44,6 +43,9 @@ def closest_contact(atoms: Atoms, within: float = 2.0) -> Contact | None:
     Returns:
         The pair, or ``None`` when all atoms are farther apart.
     """
+    # Late: it brings SciPy, for which no command should wait.
+    from ase.neighborlist import neighbor_list
+
     radii = covalent_radii[atoms.numbers]
     first, second, distance = neighbor_list("ijd", atoms, list(within * radii))
     if len(distance) == 0:

@@ -15,6 +15,7 @@ from pymatgen.core.surface import SlabGenerator
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer, SymmetryUndeterminedError
 
 from alpw.errors import InputError
+from alpw.structures.miller import reduced_miller
 from alpw.structures.perturb import lower_triangular, sorted_by_element
 
 SYMMETRY_TOLERANCE = 0.01
@@ -22,19 +23,6 @@ SYMMETRY_TOLERANCE = 0.01
 
 _ROUNDING = 1e-6
 """Å; the last digits of a lattice constant do not add a layer to a thickness of whole layers"""
-
-
-def reduced_miller(miller: Sequence[int]) -> tuple[int, int, int]:
-    """Miller indices without a common divisor.
-
-    Raises:
-        InputError: not three whole numbers, or all of them zero.
-    """
-    indices = np.asarray(miller)
-    if indices.shape != (3,) or indices.dtype.kind not in "iu" or not indices.any():
-        raise InputError(f"{miller!r} is no plane; give three whole numbers (h, k, l), not all zero")
-    h, k, l = (int(index) // math.gcd(*indices.tolist()) for index in indices)  # noqa: E741
-    return h, k, l
 
 
 def cut_slab(

@@ -105,21 +105,25 @@ class Calibration:
         source: Source | None = None,
         groups: ArrayLike | None = None,
         seed: int = 1,
+        least: int = LEAST_PAIRS,
     ) -> Calibration:
         """Calibrate with pairs from frames that the model was not trained on.
 
-        With too few of them, 50 or what ``coverage`` needs, the map is the identity, and a warning is logged.
+        With too few of them, ``least`` or what ``coverage`` needs, the map is the identity, and a warning is
+        logged.
 
         Args:
             uncertainty: ``(n_pairs,)``, zero or more, in any unit.
             error: ``(n_pairs,)``, zero or more, eV/Å; see `force_error`.
             method: ``isotonic`` or ``conformal``.
-            coverage: of `bound`, between 0 and 1.
+            coverage: of `bound`, below 1. With 0 there is no bound, and the isotonic m is fitted to all
+                pairs.
             measure: what the uncertainty is, ``committee`` or ``kpu``.
             source: of the uncertainty.
             groups: ``(n_pairs,)``, the frame of each pair. The halves then share no frame: atoms of one
                 frame resemble each other more than those of the next.
             seed: of the halves.
+            least: fewest pairs that make a calibration.
 
         Raises:
             InputError: shapes that differ, numbers that are negative or not finite, an unknown method, a
@@ -127,22 +131,23 @@ class Calibration:
         """
         if method not in METHODS:
             raise InputError(f"found {method!r}; allowed: {', '.join(METHODS)}", key="method")
-        if not 0 < coverage < 1:
-            raise InputError(f"found {coverage!r}; allowed: between 0 and 1, both excluded", key="coverage")
+        if not 0 <= coverage < 1:
+            raise InputError(f"found {coverage!r}; allowed: from 0 to 1, the latter excluded", key="coverage")
         u, e = _checked(uncertainty, "uncertainty"), _checked(error, "error")
         if u.shape != e.shape:
             raise InputError(f"{len(u)} uncertainties and {len(e)} errors; allowed: as many of both")
         source = source or Source()
         everything = np.ones(len(u), dtype=bool)
-        fitted, ranked = _halves(len(u), groups, seed) if method == "isotonic" else (everything, everything)
+        halved = method == "isotonic" and coverage > 0
+        fitted, ranked = _halves(len(u), groups, seed) if halved else (everything, everything)
         n_ranked = int(ranked.sum())
         rank = math.ceil((n_ranked + 1) * coverage - ROUNDING)
-        if len(u) < LEAST_PAIRS or rank > n_ranked or not u[fitted].any():
+        if len(u) < least or rank > n_ranked or not u[fitted].any():
             logger.warning(
                 "%d pairs do not suffice for a calibration (%s, and at least %d for a coverage of %g): "
                 "the uncertainty is used as it is",
                 len(u),
-                f"{LEAST_PAIRS} needed, with uncertainties above zero",
+                f"{least} needed, with uncertainties above zero",
                 math.ceil(coverage / (1 - coverage) - ROUNDING) * (2 if method == "isotonic" else 1),
                 coverage,
             )
@@ -163,7 +168,7 @@ class Calibration:
             identity=False,
             uncertainties=tuple(knots[0].tolist()),
             errors=tuple(knots[1].tolist()),
-            quantile=float(ratios[rank - 1]),
+            quantile=float(ratios[rank - 1]) if rank else 0.0,
             largest=float(u[fitted].max()),
         )
 

@@ -244,6 +244,40 @@ def weight_distances(models: Sequence[DeepPotential]) -> Floats:
     return (differences / ((squares[:, None] + squares) / 2).sqrt()).numpy()
 
 
+class Health(NamedTuple):
+    """How different the members of a committee are.
+
+    Attributes:
+        min_distance: that of the closest pair, as of `weight_distances`.
+        pair: the members that it is between.
+        limit: below which their agreement means nothing.
+    """
+
+    min_distance: float
+    pair: tuple[int, int]
+    limit: float = COLLAPSED
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the committee is none any more."""
+        return self.min_distance < self.limit
+
+
+def committee_health(models: Sequence[DeepPotential]) -> Health:
+    """How different the members are.
+
+    Raises:
+        InputError: fewer than two members, or members whose weights differ in number.
+    """
+    if len(models) < 2:
+        raise InputError(f"a committee needs two members or more, found {len(models)}")
+    distances = weight_distances(models)
+    rows, columns = np.triu_indices(len(models), k=1)
+    closest = int(distances[rows, columns].argmin())
+    pair = (int(rows[closest]), int(columns[closest]))
+    return Health(float(distances[pair]), pair)
+
+
 def check_committee(models: Sequence[DeepPotential], names: Sequence[str] | None = None) -> None:
     """Make sure that the members are different models.
 

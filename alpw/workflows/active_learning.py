@@ -6,12 +6,14 @@ and completion. Specs carry names and ids, never arrays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from itertools import pairwise
 from typing import Any
 
 from fireworks import Firework, Workflow
 
-from alpw.workflows.firework import build
+from alpw.config.param import Hook
+from alpw.workflows.firework import build, descending
 from alpw.workflows.plan import chunks
 
 
@@ -24,18 +26,45 @@ def firework(
     return build(task, f"{campaign}.{stage}: {title}", identity, fizzled_parents, **parameters)
 
 
-def _workflow(
-    fireworks: list[Firework], links: dict[Firework, list[Firework]], name: str, kind: str
-) -> Workflow:
+def _workflow(stages: Sequence[list[Firework]], name: str, kind: str) -> Workflow:
+    """Stages in series: each Firework waits for all of the stage before it. Empty stages are none."""
+    present = [stage for stage in stages if stage]
+    links = {parent: after for before, after in pairwise(present) for parent in before}
+    fireworks = [firework for stage in present for firework in stage]
     spec = fireworks[0].spec
     metadata = {"campaign": spec["campaign"], "iteration": spec["iteration"], "kind": kind}
     return Workflow(fireworks, links, name=name, metadata=metadata)
 
 
+def calls(
+    campaign: str,
+    iteration: int,
+    hooks: Sequence[Hook],
+    after: str,
+    fizzled_parents: bool = False,
+    done: Container[int] = (),
+) -> list[list[Firework]]:
+    """Stages of one Firework each that call the user's functions.
+
+    Args:
+        campaign: name of the campaign.
+        iteration: index of the iteration.
+        hooks: all functions of the user's.
+        after: stage after which they are called; the others are left out.
+        fizzled_parents: whether the first one runs even if what it waits for has failed.
+        done: indices of hooks that need no Firework.
+    """
+    wanted = [(i, hook.function) for i, hook in enumerate(hooks) if hook.after == after and i not in done]
+    return [
+        [firework("CallHook", f"call {name}", campaign, iteration, fizzled_parents and not place, hook=i)]
+        for place, (i, name) in enumerate(wanted)
+    ]
+
+
 def preparation_workflow(campaign: str, iteration: int) -> Workflow:
     """Generate the first structures; labelling is appended by the Firetask itself."""
     generate = firework("GenerateStructures", "generate structures", campaign, iteration)
-    return _workflow([generate], {}, f"{campaign}.prepare", "prepare")
+    return _workflow([[generate]], f"{campaign}.prepare", "prepare")
 
 
 def _training(campaign: str, iteration: int, members: int, together: bool) -> list[Firework]:
@@ -58,10 +87,12 @@ def iteration_workflow(
     trajectories: Sequence[str],
     group_size: int,
     together: bool = False,
+    hooks: Sequence[Hook] = (),
 ) -> Workflow:
     """Train the committee, explore with it, select; labelling is appended by the selection.
 
-    A trajectory that failed must not hold up the others, so the selection accepts fizzled parents.
+    A trajectory that failed must not hold up the others, so what comes after it accepts fizzled parents. A
+    function of the user's that failed holds up the rest.
     """
     train = _training(campaign, iteration, members, together)
     explore = [
@@ -74,35 +105,74 @@ def iteration_workflow(
         )
         for keys in chunks(list(trajectories), group_size)
     ]
-    select = firework("SelectCandidates", "select candidates", campaign, iteration, fizzled_parents=True)
-    links: dict[Firework, list[Firework]] = dict.fromkeys(train, explore)
-    links |= {run: [select] for run in explore}
-    return _workflow([*train, *explore, select], links, f"{campaign}.{iteration:04d}", "explore")
+    explored = calls(campaign, iteration, hooks, "explore", fizzled_parents=True)
+    select = firework("SelectCandidates", "select candidates", campaign, iteration, not explored)
+    stages = [train, *calls(campaign, iteration, hooks, "train"), explore, *explored, [select]]
+    return _workflow(stages, f"{campaign}.{iteration:04d}", "explore")
 
 
 def labelling_workflow(
-    campaign: str, iteration: int, configurations: Sequence[Any], group_size: int
+    campaign: str,
+    iteration: int,
+    parts: Sequence[Sequence[Any]],
+    hooks: Sequence[Hook] = (),
+    follows: int | None = None,
 ) -> Workflow:
     """Label configurations in chunks, then collect whatever came of it.
 
     Args:
         campaign: name of the campaign.
         iteration: index of the iteration.
-        configurations: ids of the configurations; none is allowed, and leads straight to the collector.
-        group_size: configurations per Firework, -1 for all in one.
+        parts: ids of the configurations of each chunk, the one that tells most first, which is its order of
+            running too; none is allowed, and leads straight to the collector.
+        hooks: the user's functions; those of the selection are called first. Those of the labels are added
+            by the collector, which knows when there are no more labels to come.
+        follows: the collector in whose place that of this workflow comes.
     """
-    parts = chunks([str(configuration) for configuration in configurations], group_size)
+    selected = calls(campaign, iteration, hooks, "select")
     label = [
-        firework("LabelChunk", f"label chunk {index} ({len(part)})", campaign, iteration, configurations=part)
-        for index, part in enumerate(parts)
+        firework(
+            "LabelChunk",
+            f"label chunk {index} ({len(part)})",
+            campaign,
+            iteration,
+            priority=priority,
+            configurations=[str(configuration) for configuration in part],
+        )
+        for index, (part, priority) in enumerate(
+            zip(parts, descending("LabelChunk", len(parts)), strict=True)
+        )
     ]
-    collect = firework("CollectLabels", "collect labels", campaign, iteration, fizzled_parents=True)
-    links = {chunk: [collect] for chunk in label}
-    return _workflow([*label, collect], links, f"{campaign}.labelling", "label")
+    # Without a chunk it waits for the user's functions, and for their success.
+    fizzled = bool(label or not selected)
+    collect = firework("CollectLabels", "collect labels", campaign, iteration, fizzled, follows=follows)
+    return _workflow([*selected, label, [collect]], f"{campaign}.labelling", "label")
 
 
-def final_workflow(campaign: str, iteration: int, members: int, together: bool = False) -> Workflow:
+def verdict_workflow(
+    campaign: str, iteration: int, hooks: Sequence[Hook], done: Container[int], **collector: Any
+) -> Workflow | None:
+    """Call the user's functions of the labels, then collect; None if all have been called.
+
+    Args:
+        campaign: name of the campaign.
+        iteration: index of the iteration.
+        hooks: the user's functions of all stages.
+        done: indices of those that need no Firework.
+        collector: parameters of the collector.
+    """
+    labelled = calls(campaign, iteration, hooks, "label", done=done)
+    if not labelled:
+        return None
+    collect = firework("CollectLabels", "collect labels after the hooks", campaign, iteration, **collector)
+    return _workflow([*labelled, [collect]], f"{campaign}.verdict", "verdict")
+
+
+def final_workflow(
+    campaign: str, iteration: int, members: int, together: bool = False, hooks: Sequence[Hook] = ()
+) -> Workflow:
     """Train once more on everything, then write the campaign's results."""
     train = _training(campaign, iteration, members, together)
     finish = firework("FinishCampaign", "write the results", campaign, iteration)
-    return _workflow([*train, finish], {member: [finish] for member in train}, f"{campaign}.final", "final")
+    stages = [train, *calls(campaign, iteration, hooks, "train"), [finish]]
+    return _workflow(stages, f"{campaign}.final", "final")

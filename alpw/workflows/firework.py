@@ -19,11 +19,18 @@ TASKS = {
     "GenerateStructures": ("generate", LIGHT, 4),
     "SelectCandidates": ("select", LIGHT, 4),
     "CollectLabels": ("collect", LIGHT, 4),
+    "CallHook": ("hook", LIGHT, 4),
     "FinishCampaign": ("finish", LIGHT, 4),
     "BuildStructures": ("build", LIGHT, 4),
     "HarvestFrames": ("harvest", LIGHT, 4),
     "CollectStructure": ("collection", LIGHT, 4),
 }
+
+
+def descending(task: str, count: int) -> list[float]:
+    """Priorities for so many Fireworks of a Firetask, the first one highest, all within its level."""
+    level = TASKS[task][2]
+    return [level + (count - 1 - place) / count for place in range(count)]
 
 
 def build(
@@ -32,6 +39,7 @@ def build(
     identity: dict[str, Any],
     fizzled_parents: bool = False,
     category: str | None = None,
+    priority: float | None = None,
     **parameters: Any,
 ) -> Firework:
     """One Firework of one of our Firetasks.
@@ -42,13 +50,15 @@ def build(
         identity: what it belongs to: ``campaign``, and ``iteration`` or ``structure``.
         fizzled_parents: run even when parents failed, because failure is data.
         category: another one than that of the Firetask.
+        priority: another one than that of the Firetask, within its level: at least as large, and smaller than
+            the next whole number.
         parameters: the Firetask's own parameters.
     """
-    module, usual, priority = TASKS[task]
+    module, usual, level = TASKS[task]
     spec = {
         "_tasks": [{"_fw_name": f"{{{{alpw.firetasks.{module}.{task}}}}}", **parameters}],
         "_category": category or usual,
-        "_priority": priority,
+        "_priority": level if priority is None else priority,
         "_add_launchpad_and_fw_id": True,
         **identity,
         "task": task,

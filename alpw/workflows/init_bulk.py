@@ -105,7 +105,7 @@ def dynamics_workflow(
     title, category = ("sample", EXPLORE) if bigmodel else ("aimd", DFT)
     fireworks = [
         _own(init, index, name, "RunCalculations", f"{title} {which}", calculations=part, category=category)
-        for which, part in _numbered(runs, block.group_size)
+        for which, part in _numbered(runs, block.chunk)
     ]
     return Workflow(fireworks, {}, name=f"{init.campaign}: {title} {name}")
 
@@ -125,7 +125,7 @@ def labels_workflow(
     """
     fireworks = [
         _own(init, index, name, "LabelChunk", f"label {which}", configurations=part, category=SCF)
-        for which, part in _numbered(labels, block.group_size)
+        for which, part in _numbered(labels, block.chunk)
     ]
     links: dict[Firework, list[Firework]] = {}
     if then_collect:

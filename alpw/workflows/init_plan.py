@@ -114,8 +114,8 @@ def _fireworks(
     block = resource.explore if entry.bigmodel else resource.dft
     counts = Counter({LIGHT: 2})
     counts[DFT] += init.relaxes(entry)
-    counts[sampler] += _chunks(runs, block.group_size)
-    counts[SCF] += _chunks(labels or 0, resource.labels.group_size)
+    counts[sampler] += _chunks(runs, block.chunk)
+    counts[SCF] += _chunks(labels or 0, resource.labels.chunk)
     if runs or entry.scf:
         counts[EXPLORE if entry.direct else LIGHT] += 1
     return dict(+counts)

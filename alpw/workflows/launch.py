@@ -25,9 +25,15 @@ from alpw.database.owner import process_identity
 from alpw.errors import InputError
 from alpw.formats.load import load_frames
 from alpw.formats.pwdata import Part
+from alpw.notify import tell
 from alpw.structures.read import read_structure
-from alpw.workflows.active_learning import final_workflow, iteration_workflow, preparation_workflow
-from alpw.workflows.plan import plan_trajectories, stage_of
+from alpw.workflows.active_learning import (
+    final_workflow,
+    iteration_workflow,
+    labelling_workflow,
+    preparation_workflow,
+)
+from alpw.workflows.exploring import exploration, store_templates
 
 KINDS: dict[type, str] = {Param: campaigns.ACTIVE_LEARNING, InitBulk: campaigns.INIT_BULK}
 
@@ -41,8 +47,11 @@ def start_campaign(launchpad: LaunchPad, param: Param, resource: Resource) -> bo
     Raises:
         InputError: the name belongs to a campaign of another directory or with other inputs.
     """
-    created = enter(launchpad, param, resource, lambda db: _inputs_document(db, param, resource))
+    created = enter(launchpad, param, resource, lambda db: inputs_document(db, param, resource))
     continue_campaign(launchpad, param.campaign)
+    if created:
+        news = {"event": "started", "text": f"campaign {param.campaign} has begun in {param.work_dir}"}
+        tell(param.webhook, campaign=param.campaign, state=campaigns.CampaignState.RUNNING.value, **news)
     return created
 
 
@@ -74,7 +83,7 @@ def enter(
     return False
 
 
-def _inputs_document(db: Database, param: Param, resource: Resource) -> dict[str, Any]:
+def inputs_document(db: Database, param: Param, resource: Resource) -> dict[str, Any]:
     """The inputs verbatim and resolved, with the start structures as they are now."""
     starts, structures = [], []
     for entry, system in enumerate(param.explore.sys_configs):
@@ -91,6 +100,7 @@ def _inputs_document(db: Database, param: Param, resource: Resource) -> dict[str
         "inputs_hash": inputs_hash(param, resource),
         "starts": starts,
         "start_structures": store_structures(db, structures),
+        "templates": store_templates(db, param),
     }
 
 
@@ -156,45 +166,6 @@ def check_same(campaign: dict[str, Any], param: Param | InitBulk, resource: Reso
         )
 
 
-def update_inputs(launchpad: LaunchPad, param: Param, resource: Resource) -> None:
-    """Let a campaign use changed inputs from its next iteration on; labels and models stay.
-
-    A campaign that has ended goes on when the new inputs allow more iterations than it has done.
-
-    Raises:
-        InputError: another folder, another level of theory, or nothing left to do.
-    """
-    db = database(launchpad)
-    campaign = campaigns.get(db, param.campaign)
-    check_place(campaign, param)
-    if inputs_of(campaign)[0].dft != param.dft:
-        text = "another level of theory needs another campaign: its labels do not go with those there are"
-        raise InputError(text, param.file, "dft")
-    ended = campaign["state"] in campaigns.ENDED_STATES
-    newest = iterations.latest(db, param.campaign)
-    limit = param.strategy.max_iterations or len(param.explore.md_jobs)
-    if ended and newest and limit <= newest["index"]:
-        raise InputError(
-            f"campaign '{param.campaign}' ended after {newest['index']} iterations; allow more to extend it",
-            param.file,
-            "strategy.max_iterations",
-        )
-    campaigns.update(db, param.campaign, **_inputs_document(db, param, resource))
-    if ended and newest:
-        _extend(db, param.campaign, newest["index"])
-    elif newest and campaign["state"] == campaigns.CampaignState.STALLED.value:
-        # What stalled is tried again, with what the user mended.
-        frozen = _frozen(campaigns.get(db, param.campaign))
-        iterations.update(db, param.campaign, newest["index"], inputs=frozen)
-
-
-def _extend(db: Database, name: str, index: int) -> None:
-    """Turn the final training of an ended campaign into the first step of one more iteration."""
-    document = _exploration(campaigns.get(db, name), index)
-    iterations.update(db, name, index, **document, stage="planned", workflow=None, model_file=None)
-    campaigns.reopen(db, name)
-
-
 def continue_campaign(launchpad: LaunchPad, name: str) -> None:
     """See that the campaign's newest iteration has its workflow; safe to call at any time.
 
@@ -209,14 +180,14 @@ def continue_campaign(launchpad: LaunchPad, name: str) -> None:
         _add_workflow(launchpad, name, newest)
         return
     param, _ = inputs_of(campaign)
-    _import_data(db, param)
+    import_data(db, param)
     if param.initial and not param.init_data:
         start_preparation(launchpad, name)
     else:
         start_iteration(launchpad, name, 0)
 
 
-def _import_data(db: Database, param: Param) -> None:
+def import_data(db: Database, param: Param) -> None:
     """Add the user's labelled frames; the valid/ half of an old PWdata folder is never trained on."""
     sources: list[tuple[Path, Part, Role]] = [(path, "train", Role.TRAIN) for path in param.init_data]
     sources += [(path, "valid", Role.VALIDATION) for path in param.init_data]
@@ -235,47 +206,70 @@ def start_preparation(launchpad: LaunchPad, name: str) -> None:
 def start_iteration(launchpad: LaunchPad, name: str, index: int) -> None:
     """Plan an iteration with the present training set and add its workflow, once."""
     db = database(launchpad)
-    document = _exploration(campaigns.get(db, name), index)
-    _start(launchpad, name, index, document | _training_set(db, name))
+    campaign = campaigns.get(db, name)
+    document = _exploration(db, campaign, index)
+    _start(launchpad, name, index, document | training_set(db, campaign, index))
 
 
-def _exploration(campaign: dict[str, Any], index: int) -> dict[str, Any]:
+def _exploration(db: Database, campaign: dict[str, Any], index: int) -> dict[str, Any]:
     param, _ = inputs_of(campaign)
-    plan = plan_trajectories(param, index, [start["entry"] for start in campaign["starts"]])
-    return {"kind": "explore", "md_jobs": stage_of(param, index), "plan": plan, "inputs": _frozen(campaign)}
+    planned = exploration(db, campaign, param, index)
+    return {"kind": "explore", **planned, "inputs": frozen(campaign)}
 
 
-def _frozen(campaign: dict[str, Any]) -> dict[str, Any]:
+def frozen(campaign: dict[str, Any]) -> dict[str, Any]:
     """The inputs that an iteration keeps to its end, whatever the user changes meanwhile."""
-    return {key: campaign[key] for key in ("resolved", "starts", "start_structures")}
+    frozen = {key: campaign[key] for key in ("resolved", "starts", "start_structures")}
+    return {**frozen, "templates": campaign.get("templates")}
 
 
 def start_final(launchpad: LaunchPad, name: str, index: int, verdict: str, reason: str) -> None:
     """Add the last training, on every label; the verdict takes effect when it is done."""
     db = database(launchpad)
-    document = {"kind": "final", "verdict": verdict, "reason": reason}
-    _start(launchpad, name, index, document | _training_set(db, name))
+    campaign = campaigns.get(db, name)
+    everything = inputs_of(campaign)[0].strategy.final_everything
+    document = {"kind": "final", "verdict": verdict, "reason": reason, "everything": everything}
+    _start(launchpad, name, index, document | training_set(db, campaign, index, everything=everything))
 
 
-def _training_set(db: Database, name: str) -> dict[str, Any]:
-    training = configurations.ids(db, name, Role.TRAIN)
+def training_set(
+    db: Database, campaign: dict[str, Any], index: int, *, everything: bool = False
+) -> dict[str, Any]:
+    """What an iteration trains on: all labels so far, or with `init_data_only_pretrain` the new ones.
+
+    Args:
+        db: the campaign's database.
+        campaign: its document.
+        index: of the iteration.
+        everything: whether frames that were held out are trained on, too.
+    """
+    name, roles = campaign["_id"], list(Role) if everything else [Role.TRAIN]
+    training = configurations.ids(db, name, *roles)
+    if index > 0 and inputs_of(campaign)[0].init_data_only_pretrain:
+        # As long as there is no new label, the first data set is trained on.
+        training = configurations.ids(db, name, *roles, since=0) or training
     return {"training_set": {"ids": training, "hash": configurations.snapshot_hash(training)}}
 
 
 def _start(launchpad: LaunchPad, name: str, index: int, document: dict[str, Any]) -> None:
     db = database(launchpad)
     campaign = campaigns.get(db, name)
-    iterations.create(db, name, index, {"inputs": _frozen(campaign), "workflow": None, **document})
+    iterations.create(db, name, index, {"inputs": frozen(campaign), "workflow": None, **document})
     _add_workflow(launchpad, name, iterations.get(db, name, index))
 
 
 def _add_workflow(launchpad: LaunchPad, name: str, iteration: dict[str, Any]) -> None:
-    """Add an iteration's workflow unless it is there; only one process at a time may try."""
+    """Add an iteration's workflow unless it is there; only one process at a time may try.
+
+    That of a held campaign waits: it is added when the campaign goes on.
+    """
     db, index = database(launchpad), iteration["index"]
+    if not campaigns.is_running(db, name):
+        return
     collection, key = db[iterations.COLLECTION], {"campaign": name, "index": index}
     if not claims.claim(collection, key, process_identity()):
         return
-    metadata = {"campaign": name, "iteration": index, "kind": iteration["kind"]}
+    metadata = {"campaign": name, "iteration": index, "kind": _workflow_kind(iteration)}
     if not launchpad.workflows.find_one({f"metadata.{key}": value for key, value in metadata.items()}):
         launchpad.add_wf(_build(name, iteration))
     claims.confirm(collection, key)
@@ -289,8 +283,20 @@ def _build(name: str, iteration: dict[str, Any]) -> Workflow:
     builders: dict[str, Callable[[], Workflow]] = {
         "prepare": lambda: preparation_workflow(name, index),
         "explore": lambda: iteration_workflow(
-            name, index, members, keys, resource.explore.group_size, together
+            name, index, members, keys, resource.explore.group_size, together, param.hooks
         ),
-        "final": lambda: final_workflow(name, index, members, together),
+        "final": lambda: final_workflow(name, index, members, together, param.hooks),
+        # The collector has what is not labelled labelled, and then goes on.
+        "label": lambda: labelling_workflow(name, index, []),
     }
-    return builders[iteration["kind"]]()
+    return builders[_workflow_kind(iteration)]()
+
+
+def _workflow_kind(iteration: dict[str, Any]) -> str:
+    """Which workflow an iteration gets: its own, or the end of it where a rerun begins there."""
+    return "label" if iteration.get("entry") == "collect" else str(iteration["kind"])
+
+
+def replan(db: Database, name: str, index: int) -> dict[str, Any]:
+    """What an exploration would be planned as with the campaign's present inputs."""
+    return _exploration(db, campaigns.get(db, name), index)

@@ -1,4 +1,4 @@
-"""Watching a campaign: Ctrl-C ends the watching only, and a lost database is waited for."""
+"""Watching a campaign: whatever dies, nothing is lost or done twice, and what has ended can be extended."""
 
 import signal
 import time
@@ -10,80 +10,119 @@ from pymongo.errors import PyMongoError
 from alpw.cluster import worker
 from alpw.database import configurations, daemon, iterations, models
 from alpw.database.campaigns import get
-from alpw.database.launchpad import open_launchpad
 from alpw.potential import DeepPotential
+from tests.campaigns import check_finished, labelled_once
 
 COMMAND = ("alpw", "run", "param.json", "resource.json", "--workers", "2")
 
 
-def wait_until(condition, seconds=240):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if condition():
-                return
-        except PyMongoError:
-            pass
-        time.sleep(0.3)
-    pytest.fail("did not come true in time")
+class Watched:
+    """A campaign under ``alpw run``, on a database server of its own."""
+
+    def __init__(self, inputs, launchpad):
+        self.inputs, self.folder, self.launchpad = inputs, inputs.folder, launchpad
+
+    def log(self):
+        return (self.folder / "command.log").read_text()
+
+    def labels(self):
+        query = {"state": "labelled"}
+        found = self.launchpad.db[configurations.COLLECTION].find(query, {"labelled": 1})
+        return {document["_id"]: document["labelled"] for document in found}
+
+    def wait_until(self, condition, seconds=240):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                if condition():
+                    return
+            except PyMongoError:
+                pass
+            time.sleep(0.3)
+        pytest.fail(f"did not come true in time\n{self.log()}")
+
+    def wait_for_labels(self, count):
+        self.wait_until(lambda: len(self.labels()) >= count)
 
 
-def labels(launchpad):
-    return launchpad.db[configurations.COLLECTION].count_documents({"state": "labelled"})
+@pytest.fixture
+def watched(inputs, own_launchpad):
+    return Watched(inputs, own_launchpad)
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_watching_and_not_the_campaign(inputs, launchpad):
+def test_a_campaign_outlives_all_that_dies_and_is_extended(watched, inputs):
+    the_command_is_interrupted(watched)
     process = inputs.popen(*COMMAND)
-    wait_until(lambda: labels(launchpad) >= 1)
+    the_database_dies(watched)
+    assert process.poll() is None, watched.log()
+    everything_dies(watched)
+    process.wait()
+    what_has_ended_is_shown_again(watched)
+    a_change_of_nothing_is_refused(watched)
+    it_is_extended_with_another_network(watched)
+
+
+def the_command_is_interrupted(watched):
+    process = watched.inputs.popen(*COMMAND)
+    watched.wait_for_labels(1)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 0
-    assert "No longer watching" in (inputs.folder / "command.log").read_text()
-    assert worker.living(inputs.folder)
-
-    wait_until(lambda: get(launchpad.db, "tiny")["state"] != "running")
-    assert get(launchpad.db, "tiny")["state"] in ("converged", "exhausted")
-    wait_until(lambda: not worker.living(inputs.folder), seconds=60)
+    assert process.wait(timeout=60) == 0
+    assert "No longer watching" in watched.log()
+    assert worker.living(watched.folder)
+    watched.wait_for_labels(len(watched.labels()) + 1)
 
 
-@pytest.mark.slow
-def test_a_database_that_dies_is_started_again_and_the_campaign_goes_on(inputs, launchpad):
-    process = inputs.popen(*COMMAND)
-    wait_until(lambda: labels(launchpad) >= 3)
-    psutil.Process(daemon.status(inputs.folder / "db").pid).kill()
-    assert process.wait(timeout=400) == 0, (inputs.folder / "command.log").read_text()
-    assert "database lost" in (inputs.folder / "command.log").read_text()
-
-    db = open_launchpad(inputs.folder / "my_launchpad.yaml").db
-    states = db[configurations.COLLECTION].distinct("state")
-    assert states == ["labelled"]
+def the_database_dies(watched):
+    watched.wait_until(lambda: "resumed" in watched.log())
+    psutil.Process(daemon.status(watched.folder / "db").pid).kill()
+    watched.wait_until(lambda: "database is back" in watched.log())
+    assert "database lost" in watched.log()
 
 
-@pytest.mark.slow
-def test_a_finished_campaign_is_shown_again_and_not_run_again(inputs, launchpad):
-    assert inputs.command(*COMMAND, timeout=400).returncode == 0
-    launches = launchpad.launches.count_documents({})
-    again = inputs.command(*COMMAND)
+def everything_dies(watched):
+    """While the first iteration labels."""
+    watched.wait_for_labels(5)
+    before = watched.labels()
+    assert watched.inputs.kill_everything() >= 3
+    resumed = watched.inputs.command(*COMMAND, timeout=500)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert "resumed" in resumed.stderr
+    launchpad = watched.launchpad
+    check_finished(launchpad)
+    after = {document["_id"]: document["labelled"] for document in labelled_once(launchpad)}
+    assert before.items() <= after.items()
+    indices = [document["index"] for document in iterations.of_campaign(launchpad.db, "tiny")]
+    assert indices == [-1, 0, 1, 2]
+    assert launchpad.workflows.count_documents({}) == len(indices)
+    watched.wait_until(lambda: not worker.living(watched.folder), seconds=60)
+
+
+def what_has_ended_is_shown_again(watched):
+    launches = watched.launchpad.launches.count_documents({})
+    again = watched.inputs.command(*COMMAND)
     assert again.returncode == 0 and "has ended already" in again.stderr and "force RMSE" in again.stdout
-    assert launchpad.launches.count_documents({}) == launches
+    assert watched.launchpad.launches.count_documents({}) == launches
 
 
-@pytest.mark.slow
-def test_an_ended_campaign_is_extended_and_a_changed_network_trained_from_scratch(inputs, launchpad):
-    assert inputs.command(*COMMAND, timeout=400).returncode == 0
-    refused = inputs.command(*COMMAND, "--update")
+def a_change_of_nothing_is_refused(watched):
+    refused = watched.inputs.command(*COMMAND, "--update")
     assert refused.returncode == 2 and "strategy.max_iterations" in refused.stderr
 
-    inputs.param["strategy"]["max_iterations"] = 4
-    inputs.param["train"]["fitting_net"] = {"neuron": [12, 12]}
-    inputs.write()
-    extended = inputs.command(*COMMAND, "--update", timeout=400)
+
+def it_is_extended_with_another_network(watched):
+    watched.inputs.param["strategy"]["max_iterations"] = 3
+    watched.inputs.param["train"]["fitting_net"] = {"neuron": [12, 12]}
+    watched.inputs.write()
+    extended = watched.inputs.command(*COMMAND, "--update", timeout=400)
     assert extended.returncode == 0, extended.stdout + extended.stderr
-    kinds = [iteration["kind"] for iteration in iterations.of_campaign(launchpad.db, "tiny")]
-    assert kinds == ["prepare", "explore", "explore", "explore", "explore", "final"]
-    # Iteration 2 goes on from the training that had been the final one; 3 has the new network.
-    for index, widths, warm in ((2, [16, 16], True), (3, [12, 12], False), (4, [12, 12], True)):
-        for model in models.committee(launchpad.db, "tiny", index):
-            stored = DeepPotential.from_bytes(models.weights(launchpad.db, model)).config
-            assert list(stored.fitting_neuron) == widths == model["network"]["fitting_neuron"]
+    db = watched.launchpad.db
+    assert get(db, "tiny")["state"] in ("converged", "exhausted")
+    kinds = [iteration["kind"] for iteration in iterations.of_campaign(db, "tiny")]
+    assert kinds == ["prepare", "explore", "explore", "explore", "final"]
+    # What had been the final training is done anew, with the network that was asked for.
+    for index, warm in ((2, False), (3, True)):
+        for model in models.committee(db, "tiny", index):
+            stored = DeepPotential.from_bytes(models.weights(db, model)).config
+            assert list(stored.fitting_neuron) == [12, 12] == model["network"]["fitting_neuron"]
             assert bool(model["warm_start"]) is warm

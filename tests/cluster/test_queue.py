@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fireworks import Firework, ScriptTask
 
-from alpw.cluster import queue, recovery, supervisor, worker
+from alpw.cluster import control, queue, recovery, supervisor, worker
 from alpw.cluster import slurm as slurm_commands
 from alpw.cluster.supervisor import Supervisor
 from alpw.config.resource import Resource, ResourceBlock
@@ -41,6 +41,9 @@ def wait_for_empty_queue():
 @pytest.mark.slow
 def test_a_campaign_runs_through_slurm_to_its_end(slurm, inputs, launchpad, campaign_ends):
     inputs.param["explore"]["md_jobs"] = inputs.param["explore"]["md_jobs"][:1]
+    # One job for all members and one for all labels of an iteration.
+    inputs.param["train"]["together"] = True
+    inputs.resource["dft"]["group_size"] = 4
     for block in inputs.resource.values():
         block |= QUEUED
     inputs.resource["dft"]["env_list"] = ["export ALPW_TEST_LINE=dft"]
@@ -155,6 +158,34 @@ def cancel(job):
     while job in slurm_commands.live_jobs() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert job not in slurm_commands.live_jobs()
+
+
+@pytest.mark.slow
+def test_pause_withdraws_what_waits_in_the_queue_and_kill_ends_what_runs(site):
+    marker = site.folder / "began"
+    running = site.add(f"touch {marker}; sleep 300")
+    assert site.launch() == 1
+    first = site.job(running)
+    deadline = time.monotonic() + 60
+    while not marker.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    subprocess.run(["scontrol", "update", "partitionname=debug", "state=down"], check=True)
+    try:
+        waiting = site.add("true")
+        assert site.launch() == 1
+        second = site.job(waiting)
+        paused = control.halt(site.launchpad, NAME, campaigns.CampaignState.PAUSED)
+    finally:
+        subprocess.run(["scontrol", "update", "partitionname=debug", "state=up"], check=True)
+    assert (paused.cancelled, paused.jobs, paused.running) == ([second], [], 1)
+    assert (site.state(running), site.state(waiting)) == ("RUNNING", "PAUSED")
+    assert site.launch() == 0
+
+    killed = control.halt(site.launchpad, NAME, campaigns.CampaignState.STOPPED, now=True)
+    assert (killed.cancelled, killed.jobs, killed.running) == ([first], [], 0)
+    assert site.state(running) == "PAUSED" and recovery.runs(site.launchpad, running) == 0
+    control.resume(site.launchpad, NAME)
+    assert {site.state(running), site.state(waiting)} == {"READY"}
 
 
 @pytest.mark.slow

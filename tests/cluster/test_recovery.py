@@ -5,7 +5,7 @@ import sys
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from fireworks import Firework, FWorker, ScriptTask, Workflow
+from fireworks import Firework, FWAction, FWorker, ScriptTask, Workflow
 from fireworks.core.launchpad import WFLock
 from fireworks.core.rocket_launcher import launch_rocket
 
@@ -95,8 +95,8 @@ def test_a_lock_of_a_dead_process_is_not_waited_for(campaign, corpse, tmp_path, 
     seen = {}
     assert recover(campaign, seen, alone=True) == {}
     seen = dict.fromkeys(seen, next(iter(seen.values())) - 0.3)
-    assert recover(campaign, seen, alone=True) == {"locks": 1}
-    assert recover(campaign, seen, alone=True) == {"lost": 1} and state(campaign, fw_id) == "READY"
+    assert recover(campaign, seen, alone=True) == {"locks": 1, "lost": 1}
+    assert state(campaign, fw_id) == "READY"
 
 
 def test_a_lock_that_was_given_back_in_between_starts_a_new_patience(campaign):
@@ -245,3 +245,38 @@ def test_active_counts_by_category(campaign):
     add(campaign, firework(_category="dft"), firework(_category="dft"), firework(_category="light"))
     counts = [recovery.active(campaign, NAME, categories) for categories in ((), ["dft"], ["train", "light"])]
     assert counts == [3, 2, 1]
+
+
+@pytest.mark.parametrize("spawns", [False, True], ids=["children become ready", "new Fireworks are added"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_change_of_a_workflow_that_was_cut_short_is_done_again(
+    campaign, tmp_path, monkeypatch, spawns, alone
+):
+    """FireWorks writes Fireworks one by one, and last the workflow that knows them; die before that."""
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    parent, child = firework(), firework()
+    fw_id, waiting = add(campaign, parent, child, links={parent: [child]})
+    _, launch_id = campaign.checkout_fw(FWorker("any"), str(tmp_path))
+    action = FWAction(detours=[firework()] if spawns else None)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(campaign.workflows, "find_one_and_replace", die)
+        campaign.complete_launch(launch_id, action)
+    assert state(campaign, fw_id) == "COMPLETED"
+    [workflow] = campaign.workflows.find()
+    assert set(workflow["nodes"]) == {fw_id, waiting}
+    assert workflow["fw_states"][str(fw_id)] == "RUNNING"
+    campaign.workflows.update_one({"_id": workflow["_id"]}, {"$set": {"locked": True}})
+    monkeypatch.setattr(recovery, "PATIENCE_ALONE" if alone else "PATIENCE", 0.0)
+
+    assert recover(campaign, alone=alone) == {"locks": 1} | ({"orphans": 1} if spawns else {})
+    assert recover(campaign, alone=alone) == {}
+    ids = {document["fw_id"]: document["state"] for document in campaign.fireworks.find()}
+    assert ids.pop(fw_id) == "COMPLETED" and ids.pop(waiting) == ("WAITING" if spawns else "READY")
+    assert list(ids.values()) == (["READY"] if spawns else [])
+    while run_one(campaign, tmp_path, monkeypatch):
+        pass
+    assert campaign.fireworks.distinct("state") == ["COMPLETED"]
+    assert campaign.workflows.find_one()["state"] == "COMPLETED"

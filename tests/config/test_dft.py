@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from alpw.config import ControlFile, Dft, pick
+from alpw.config import ControlFile, Dft
 from alpw.config.keys import translate
 from alpw.config.load import validated
 from alpw.config.section import Section, setting
-from alpw.errors import InputError
 
 
 class Wanted(Section):
@@ -44,13 +43,6 @@ def folder(tmp_path: Path) -> Path:
 def test_a_path_a_block_and_lists_of_either(folder: Path, value: object, expected: list) -> None:
     found = [(entry.input.name, entry.kspacing, entry.flag_symm) for entry in controls(folder, value)]
     assert found == expected
-
-
-def test_an_index_beyond_the_list_names_the_key(folder: Path) -> None:
-    listed = controls(folder, ["INCAR", "INCAR_md"])
-    assert pick(listed, 1, "relax_input").input.name == "INCAR_md"
-    with pytest.raises(InputError, match=r"relax_input_idx: 2 is no entry of relax_input, which has 2"):
-        pick(listed, 2, "relax_input")
 
 
 def test_a_control_file_replaces_what_it_names_and_nothing_else(folder: Path) -> None:

@@ -191,6 +191,7 @@ class TestValues:
             ("explore.md_jobs.0.0.sys_idx", [1], "explore.md_jobs[0][0].sys_idx[0]", "indices 0 to 0"),
             ("explore.md_jobs.0.0.sys_idx", [0, 0], "explore.md_jobs[0][0].sys_idx", "twice"),
             ("explore.md_jobs.0.0.select_sys", [1, 2], "explore.md_jobs[0][0].select_sys", "allowed are 1"),
+            ("explore.md_jobs.0.0.lower_model_devi_f", 9.0, "explore.md_jobs[0][0]", "both are needed"),
             ("explore.md_jobs", [], "explore.md_jobs", "at least 1 needed"),
             ("initial.sys_idx", [4], "initial.sys_idx[0]", "indices 0 to 0"),
             ("initial.scale", [0], "initial.scale[0]", "greater than 0.5"),

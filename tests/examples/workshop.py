@@ -169,5 +169,5 @@ def plan_exploration(folder: Path) -> Exploration:
     param, resource = load_inputs(folder / "param.json", folder / "resource.json")
     check_inputs(param, resource)
     starts = [index for index, system in enumerate(param.explore.sys_configs) for _ in system.files]
-    plans = plan_trajectories(param, 0, starts)
+    plans = plan_trajectories(param, 0, starts, stage=0)
     return Exploration(len(plans), sum(plan["n_steps"] // plan["stride"] + 1 for plan in plans))

@@ -1,41 +1,17 @@
 """Whole campaigns through real FireWorks, LAMMPS, torch and xTB."""
 
 import json
-import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from alpw.database import configurations, iterations, models
-from alpw.database.configurations import Role, State
-from alpw.database.summary import summarise
+from alpw.database.configurations import Role
 from alpw.potential import DeepPotential
 from alpw.potential.covariance import Covariance
+from tests.campaigns import check_finished, labelled_once
 
 TEMPLATE = Path(__file__).parents[2] / "fireworks_templates" / "active_learning.yaml"
-
-
-def check_finished(launchpad, name="tiny"):
-    """A campaign that ended holds what it claims."""
-    db = launchpad.db
-    summary = summarise(db, name)
-    assert summary.state in ("converged", "exhausted")
-    assert [iteration.index for iteration in summary.iterations] == list(range(len(summary.iterations)))
-    for iteration in summary.iterations:
-        assert iteration.frames == iteration.accurate + iteration.candidate + iteration.failed > 0
-        assert iteration.labelled + iteration.quarantined == iteration.selected
-    assert summary.labels.get("candidate", 0) == summary.labels.get("labelling", 0) == 0
-    return summary
-
-
-def labelled_once(launchpad):
-    """Each configuration that has a label got it once, and none was lost on the way."""
-    documents = list(launchpad.db[configurations.COLLECTION].find())
-    assert Counter(document["state"] for document in documents) == {State.LABELLED.value: len(documents)}
-    assert len({(document["campaign"], document["key"]) for document in documents}) == len(documents)
-    assert len({document["structure_hash"] for document in documents}) == len(documents)
-    return documents
 
 
 @pytest.mark.slow
@@ -50,6 +26,14 @@ def test_rlaunch_alone_unfolds_a_campaign_from_one_firework(inputs, launchpad):
     assert len(summary.iterations) == 2
     documents = labelled_once(launchpad)
     assert len({document["settings_hash"] for document in documents}) == 1
+
+    for document in iterations.of_campaign(launchpad.db, "tiny")[1:3]:
+        chosen = [label for label in documents if label["iteration"] == document["index"]]
+        assert {label["model_error"]["iteration"] for label in chosen} == {document["index"]}
+        assert document["fresh_errors"]["n_frames"] == len(chosen)
+        assert document["calibration"]["committee"]["n_pairs"] >= len(chosen)
+        assert all(hours > 0 for hours in document["core_hours"].values())
+    assert sum(document["dataset"].values()) == len(documents)
 
     trained = models.committee(launchpad.db, "tiny", 1)
     assert len(trained) == 3
@@ -70,41 +54,11 @@ def test_rlaunch_alone_unfolds_a_campaign_from_one_firework(inputs, launchpad):
     )
 
 
-def wait_for_labels(launchpad, folder, process, count):
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if launchpad.db[configurations.COLLECTION].count_documents({"state": "labelled"}) >= count:
-            return
-        assert process.poll() is None, (folder / "command.log").read_text()
-        time.sleep(0.1)
-    pytest.fail((folder / "command.log").read_text())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("labels", [2, 8], ids=["while preparing", "in the first iteration"])
-def test_kill_9_of_everything_while_labelling_loses_and_repeats_nothing(inputs, launchpad, labels):
-    command = ("alpw", "run", "param.json", "resource.json", "--workers", "2")
-    process = inputs.popen(*command)
-    wait_for_labels(launchpad, inputs.folder, process, labels)
-    before = {
-        document["_id"]: document["labelled"]
-        for document in launchpad.db[configurations.COLLECTION].find({"state": "labelled"})
-    }
-    assert inputs.kill_everything() >= 3
-
-    resumed = inputs.command(*command, timeout=500)
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    assert "resumed" in resumed.stderr
-    check_finished(launchpad)
-    after = {document["_id"]: document["labelled"] for document in labelled_once(launchpad)}
-    assert before.items() <= after.items()
-    indices = [document["index"] for document in iterations.of_campaign(launchpad.db, "tiny")]
-    assert indices == [-1, 0, 1, 2]
-    assert launchpad.workflows.count_documents({}) == len(indices)
-
-
 @pytest.mark.slow
 def test_a_label_engine_that_cannot_run_stalls_loudly_and_goes_on_when_mended(inputs, launchpad):
+    inputs.param["initial"]["perturb"] = 6
+    inputs.param["strategy"]["max_iterations"] = 1
+    inputs.param["train"]["together"] = True
     inputs.resource["dft"]["command"] = "false"
     inputs.write()
     stalled = inputs.command("alpw", "run", "param.json", "resource.json", timeout=200)

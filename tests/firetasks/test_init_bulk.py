@@ -320,36 +320,37 @@ def test_training_and_validation_do_not_depend_on_what_else_is_there(bench):
     )
 
 
-@pytest.mark.parametrize(
-    ("of_entry", "of_file", "words"),
-    [
-        ({"cell_pert_fraction": 0.1}, {}, r"sys_configs\[0\].*cell_pert_fraction changed"),
-        ({"perturb": 1}, {}, "perturb changed"),
-        ({"scale": [0.98]}, {}, "scale changed"),
-        ({"relax": True}, {}, "relax changed"),
-        ({"aimd": False}, {}, "aimd.* changed"),
-        ({"scf": True}, {}, "scf changed"),
-        (
-            {"bigmodel": True, "aimd": False},
-            {"bigmodel_input": {"calculator": "ase.calculators.emt.EMT"}},
-            "bigmodel",
-        ),
-        ({}, {"aimd_input": {"input": "md.json", "temps": [300]}}, "temps changed"),
-        ({}, {"aimd_input": {"input": "md.json", "discard": 1}}, "discard changed"),
-        ({}, {"seed": 7}, "seed: was 2024"),
-        ({}, {"interval": 2}, "interval: was 1"),
-        ({}, {"train_valid_ratio": 0.5}, "train_valid_ratio: was None"),
-    ],
-)
-def test_a_change_that_gives_another_meaning_to_what_is_there_is_refused(bench, of_entry, of_file, words):
-    bench.init["sys_configs"] = [bench.entry(perturb=2, aimd=True)]
+CHANGES = [
+    ({"cell_pert_fraction": 0.1}, {}, r"sys_configs\[0\].*cell_pert_fraction changed"),
+    ({"perturb": 1}, {}, "perturb changed"),
+    ({"scale": [0.98]}, {}, "scale changed"),
+    ({"relax": True}, {}, "relax changed"),
+    ({"aimd": False}, {}, "aimd.* changed"),
+    ({"scf": True}, {}, "scf changed"),
+    (
+        {"bigmodel": True, "aimd": False},
+        {"bigmodel_input": {"calculator": "ase.calculators.emt.EMT"}},
+        "bigmodel",
+    ),
+    ({}, {"aimd_input": {"input": "md.json", "temps": [300]}}, "temps changed"),
+    ({}, {"aimd_input": {"input": "md.json", "discard": 1}}, "discard changed"),
+    ({}, {"seed": 7}, "seed: was 2024"),
+    ({}, {"interval": 2}, "interval: was 1"),
+    ({}, {"train_valid_ratio": 0.5}, "train_valid_ratio: was None"),
+]
+"""what an entry and the file say now, and the words of the refusal"""
+
+
+def test_a_change_that_gives_another_meaning_to_what_is_there_is_refused(bench):
+    first, file = {"perturb": 2, "aimd": True}, dict(bench.init)
+    bench.init["sys_configs"] = [bench.entry(**first)]
     bench.run()
     before = {frame["key"] for frame in bench.frames()}
-    bench.init["sys_configs"] = [bench.entry(**{"perturb": 2, "aimd": True, **of_entry})]
-    bench.init |= of_file
-    with pytest.raises(InputError, match=words):
-        bench.start(update=True)
-    assert {frame["key"] for frame in bench.frames()} == before
+    for of_entry, of_file, words in CHANGES:
+        bench.init = {**file, **of_file, "sys_configs": [bench.entry(**{**first, **of_entry})]}
+        with pytest.raises(InputError, match=words):
+            bench.start(update=True)
+        assert {frame["key"] for frame in bench.frames()} == before
 
 
 def test_more_temperatures_run_beside_those_that_are_there(bench):

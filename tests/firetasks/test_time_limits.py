@@ -6,6 +6,7 @@ import pytest
 
 from alpw.database import calculations, configurations
 from alpw.firetasks import calculate, label
+from alpw.firetasks.lanes import run_in_lanes
 from tests.faults.laboratory import DFT, LIGHT, Laboratory, bulk, calculation_workflow
 
 ROOM = 5.0
@@ -18,15 +19,21 @@ def laboratory(launchpad, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = Laboratory(launchpad, tmp_path / "laboratory", "vasp")
     end: list[float] = []
+    over: list[bool] = []
 
     def left():
         end.append(time.time() + ROOM)
-        found = end[0] - time.time()
-        return max(0.0, found) if found > -1.0 else None
+        return None if over else max(0.0, end[0] - time.time())
+
+    def first_job(*given):
+        outcomes = run_in_lanes(*given)
+        over.append(True)
+        return outcomes
 
     for module in (calculate, label):
         monkeypatch.setattr(module, "RESERVE", 0.5)
         monkeypatch.setattr(module, "seconds_left", left)
+        monkeypatch.setattr(module, "run_in_lanes", first_job)
     return made
 
 

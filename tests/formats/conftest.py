@@ -1,5 +1,7 @@
 """Frames of any cell, composition and order of atoms."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -48,3 +50,14 @@ def batch():
 def structure():
     """A function that makes one structure from a seed."""
     return lambda seed, **options: random_batch(seed, n_frames=1, **options)[0].atoms
+
+
+@pytest.fixture
+def outcar(tmp_path):
+    """Writes a text as an OUTCAR."""
+
+    def write(text: str, name: str = "OUTCAR") -> Path:
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write

@@ -1,128 +1,14 @@
-"""OUTCARs of other people, read as ASE, pymatgen and dpdata read them, and what runs do to such files."""
+"""What an OUTCAR says: steps, their convergence, energies, virials, dynamics, settings."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import re
-import shutil
-from pathlib import Path
 
-import ase.io
-import dpdata
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pymatgen.io.vasp.outputs import Outcar
 
-from alpw.errors import InputError
-from alpw.formats.outcar import is_finished, outcar_header, read_outcar
-from alpw.structures.frame import LabelledFrame
-from alpw.structures.frames import LabelledFrames
-
-DATA = Path(__file__).parent / "data"
-
-# name -> frames, converged frames
-FILES = {
-    "relax": (8, 8),
-    "relax_spin": (5, 4),
-    "nelm_reached": (1, 0),
-    "vasp_5.3": (1, 1),
-    "linear_response": (1, 1),
-}
-
-# What another reader does otherwise, and why it is not a fault of ours.
-EXCEPTIONS = {
-    ("dpdata", "relax_spin"): "leaves out steps that converged in the very last of NELM electronic steps",
-    ("dpdata", "nelm_reached"): "leaves out unconverged steps; ours are marked",
-}
-
-
-def packed(name: str) -> Path:
-    return DATA / f"{name}.OUTCAR.xz"
-
-
-def text_of(name: str) -> str:
-    return lzma.open(packed(name), "rt").read()
-
-
-def unpacked(tmp_path: Path, name: str) -> Path:
-    """For readers that take no packed files."""
-    (tmp_path / "OUTCAR").write_text(text_of(name))
-    return tmp_path / "OUTCAR"
-
-
-def whole(path: Path, **options: object) -> LabelledFrames:
-    return LabelledFrames.join(list(read_outcar(path, **options)))
-
-
-@pytest.fixture
-def outcar(tmp_path):
-    """Writes a text as an OUTCAR."""
-
-    def write(text: str, name: str = "OUTCAR") -> Path:
-        (tmp_path / name).write_text(text)
-        return tmp_path / name
-
-    return write
-
-
-def frames_of(path: Path) -> list[LabelledFrame]:
-    return [frame for batch in read_outcar(path) for frame in batch]
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_ase_reads_the_same_frames(tmp_path: Path, name: str) -> None:
-    frames = frames_of(packed(name))
-    others = ase.io.read(unpacked(tmp_path, name), index=":", format="vasp-out")
-    assert len(frames) == len(others) == FILES[name][0]
-    for frame, other in zip(frames, others, strict=True):
-        assert np.array_equal(frame.atoms.numbers, other.numbers)
-        assert np.allclose(frame.atoms.positions, other.positions, rtol=0, atol=1e-12)
-        assert np.allclose(np.asarray(frame.atoms.cell), np.asarray(other.cell), rtol=0, atol=1e-12)
-        assert np.allclose(frame.label.forces, other.get_forces(apply_constraint=False), rtol=0, atol=1e-12)
-        assert frame.label.energy == pytest.approx(other.calc.results["free_energy"], abs=1e-10)
-        # From the row in kB, which has five decimals like the one in eV.
-        stress = other.get_stress(voigt=False) * other.get_volume()
-        assert np.allclose(frame.label.virial, -stress, rtol=1e-6, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_pymatgen_reads_the_same_energies_and_last_forces(tmp_path: Path, name: str) -> None:
-    frames, other = whole(packed(name)), Outcar(unpacked(tmp_path, name))
-    other.read_pattern({"free": r"free  energy   TOTEN\s+=\s+(\S+)"}, postprocess=float)
-    assert frames.energies == pytest.approx(np.ravel(other.data["free"]), abs=1e-10)
-    assert frames.extras["energy_sigma0"][-1] == pytest.approx(other.final_energy, abs=1e-10)
-    table = other.read_table_pattern(
-        header_pattern=r"\sPOSITION\s+TOTAL-FORCE \(eV/Angst\)\n\s-+",
-        row_pattern=r"\s+" + r"\s+".join([r"([+-]?\d+\.\d+)"] * 6),
-        footer_pattern=r"\s--+",
-        postprocess=float,
-    )
-    assert np.allclose(np.array(table)[:, 3:], frames.forces[-1], rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", sorted(FILES.keys() - {"nelm_reached"}))
-def test_dpdata_reads_the_same_frames(tmp_path: Path, name: str) -> None:
-    path = unpacked(tmp_path, name)
-    ours = whole(path)
-    if ("dpdata", name) in EXCEPTIONS:
-        ours = ours.select(ours.extras["electronic_steps"] < outcar_header(path).nelm)
-    system = dpdata.LabeledSystem(str(path), fmt="vasp/outcar")
-    names = [system["atom_names"][kind] for kind in system["atom_types"]]
-    assert names == ours[0].atoms.get_chemical_symbols()
-    # dpdata turns cells into lower triangular form.
-    assert np.allclose(system["energies"], ours.energies, rtol=0, atol=1e-9)
-    assert np.allclose(
-        np.linalg.norm(system["forces"], axis=2), np.linalg.norm(ours.forces, axis=2), rtol=0, atol=1e-7
-    )
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_the_converged_frames_are_counted(name: str) -> None:
-    assert whole(packed(name)).converged.sum() == FILES[name][1]
+from alpw.formats.outcar import outcar_header, read_outcar
+from tests.formats.outcars import RELAX, frames_of, packed, text_of, whole
 
 
 def test_vasp_6_says_itself_which_steps_are_converged() -> None:
@@ -200,64 +86,6 @@ def test_linear_response_after_the_forces_is_no_step() -> None:
     frames = whole(packed("linear_response"))
     assert frames.extras["electronic_steps"].tolist() == [22]
     assert frames[0].atoms.get_chemical_formula() == "P4S16Zn6"
-
-
-RELAX = text_of("relax")
-ENERGIES = [match.end() for match in re.finditer(r"free  energy   TOTEN.*\n.*\n.*sigma->0\).*\n", RELAX)]
-
-
-@given(st.integers(0, len(RELAX)))
-def test_a_file_cut_anywhere_gives_its_complete_steps(tmp_path_factory, length: int) -> None:
-    path = tmp_path_factory.mktemp("cut") / "OUTCAR"
-    path.write_text(RELAX[:length])
-    complete = sum(end <= length for end in ENERGIES)
-    if length <= RELAX.index("vasp.") + len("vasp."):
-        # Not even the version is there.
-        with pytest.raises(InputError, match="not an OUTCAR"):
-            list(read_outcar(path))
-    elif complete == 0:
-        assert list(read_outcar(path)) == []
-    else:
-        frames, full = whole(path), whole(packed("relax"))
-        assert len(frames) == complete
-        assert np.array_equal(frames.forces, full.forces[:complete])
-        assert np.array_equal(frames.energies, full.energies[:complete])
-    assert not is_finished(path) or "Elapsed time (sec)" in RELAX[:length]
-
-
-def test_a_run_killed_in_its_first_electronic_loop_has_no_frames() -> None:
-    assert list(read_outcar(packed("cut_in_scf"))) == []
-    assert outcar_header(packed("cut_in_scf")).n_atoms == 2
-    assert not is_finished(packed("cut_in_scf"))
-    assert is_finished(packed("relax"))
-
-
-@pytest.mark.parametrize("broken", ["*************", "          NaN"])
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        r"(?<=TOTEN  =)( +\S+)(?= eV\n\n  energy  without entropy=)",
-        r"(?<=eV/Angst\)\n)( -+\n +\S+)",
-        r"(?<=\n  Total {4})( +\S+)",
-    ],
-    ids=["energy", "position", "virial"],
-)
-def test_a_step_with_broken_numbers_is_left_out_by_number(
-    outcar, caplog: pytest.LogCaptureFixture, pattern: str, broken: str
-) -> None:
-    third = list(re.finditer(pattern, RELAX))[2]
-    kept = third[1][: third[1].rindex("\n") + 1] if "\n" in third[1] else ""
-    path = outcar(RELAX[: third.start(1)] + kept + broken + RELAX[third.end(1) :])
-    frames, full = whole(path), whole(packed("relax"))
-    assert np.array_equal(frames.energies, np.delete(full.energies, 2))
-    assert np.array_equal(frames.positions, np.delete(full.positions, 2, axis=0))
-    assert "frame 2 is left out" in caplog.text
-
-
-def test_many_broken_steps_are_not_told_one_by_one(outcar, caplog: pytest.LogCaptureFixture) -> None:
-    assert list(read_outcar(outcar(re.sub(r"(TOTEN  =) +\S+ eV", r"\1 ******** eV", RELAX)))) == []
-    assert len(caplog.messages) == 6
-    assert "8 frames are left out" in caplog.messages[-1]
 
 
 def test_fields_without_blanks_between_them_are_numbers(outcar) -> None:
@@ -344,47 +172,6 @@ def test_files_put_together_change_their_atoms(outcar) -> None:
 
 def test_batches_are_as_large_as_wanted(outcar) -> None:
     assert [len(batch) for batch in read_outcar(outcar(RELAX), batch=3)] == [3, 3, 2]
-
-
-@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.open), (".bz2", bz2.open), (".xz", lzma.open)])
-def test_packed_files_are_read(tmp_path: Path, suffix: str, pack) -> None:
-    path = tmp_path / f"OUTCAR{suffix}"
-    with pack(path, "wt") as file:
-        file.write(RELAX)
-    assert len(whole(path)) == 8
-    assert is_finished(path)
-
-
-def test_a_packed_file_that_ends_too_early_gives_its_beginning(tmp_path: Path) -> None:
-    path = tmp_path / "OUTCAR.gz"
-    data = gzip.compress(RELAX.encode())
-    path.write_bytes(data[: len(data) // 2])
-    assert 0 < len(whole(path)) < 8
-
-
-def test_a_file_that_is_not_packed_as_it_says_is_refused(tmp_path: Path) -> None:
-    shutil.copy(packed("relax"), tmp_path / "OUTCAR.gz")
-    with pytest.raises(InputError, match="cannot be unpacked"):
-        list(read_outcar(tmp_path / "OUTCAR.gz"))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda text: "no output of VASP\n" * 100, "not an OUTCAR"),
-        (lambda text: text.replace("   TITEL  =", "   TITLE  =").replace("POTCAR:", ""), "0 potentials"),
-        (
-            lambda text: re.sub("(TITEL  = PAW) In.*", r"\1 Qq 1", text).replace("VRHFIN =In", ""),
-            "element",
-        ),
-    ],
-)
-def test_files_without_atoms_are_refused(outcar, change, message: str) -> None:
-    path = outcar(change(text_of("vasp_5.3")))
-    with pytest.raises(InputError, match=message):
-        list(read_outcar(path))
-    with pytest.raises(InputError, match="no such file"):
-        list(read_outcar(path.with_name("nothing")))
 
 
 def test_the_header_holds_what_vasp_was_told() -> None:

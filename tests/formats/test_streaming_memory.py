@@ -10,8 +10,8 @@ from alpw.formats.lammps_dump import write_lammps_dump
 from alpw.formats.registry import NOTHING_SAID, find
 
 N_ATOMS = 20
-COUNTS = {"pwmat/movement": (1200, 3600)}
-"""frames of a short and of a long file; PWmat's is read 4 MB at a time, which the short one must have"""
+COUNTS = {"pwmat/movement": (800, 1400)}
+"""Frames of a short and of a long file; PWmat's is read 1 MB at a time, which the short one must have."""
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def small_batches(monkeypatch):
 
 
 def counts(name):
-    return COUNTS.get(name, (200, 1200))
+    return COUNTS.get(name, (200, 800))
 
 
 def room(name):

@@ -2,7 +2,6 @@
 
 import base64
 import re
-from dataclasses import asdict
 from datetime import timedelta
 from html.parser import HTMLParser
 from uuid import uuid4
@@ -13,14 +12,15 @@ from ase.build import bulk
 from bson import ObjectId
 from pymongo import MongoClient
 
-from alpw.database import campaigns, configurations, daemon, iterations, models, trajectories
+from alpw.database import campaigns, configurations, iterations, models, trajectories
 from alpw.database.configurations import Role
 from alpw.database.iteration_view import view
 from alpw.errors import CalculationError, DatabaseError, FailureKind
 from alpw.potential import DeepPotential, DeepPotentialConfig
 from alpw.report.page.build import build_page, render
+from alpw.report.page.methods import model_sentences, uncertainty_sentences
 from alpw.structures.frame import Label, LabelledFrame
-from alpw.uncertainty.calibration import Calibration
+from alpw.uncertainty.frames import calibrate_frames, calibration_document
 
 NASTY = "<script>alert(1)</script>"
 
@@ -67,18 +67,12 @@ class Reader(HTMLParser):
         ] + [found["href"] for tag, found in self.elements if tag == "link"]
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("db")
-    client = MongoClient(daemon.start(folder).uri, serverSelectionTimeoutMS=10_000)
-    yield client
-    client.close()
-    daemon.stop(folder)
-
-
 @pytest.fixture
-def db(client):
-    return client[f"page_{uuid4().hex}"]
+def db(server):
+    with MongoClient(server.uri, serverSelectionTimeoutMS=10_000) as client:
+        name = f"page_{uuid4().hex}"
+        yield client[name]
+        client.drop_database(name)
 
 
 def begin(db, name="si", **fields):
@@ -136,6 +130,7 @@ def finished_iteration(db, name="si"):
     run |= {"timestep": 0.001, "stride": 10, "ensemble": "nvt", "pressure": None, "deviation": "dpgen"}
     atoms = [frame(20 + i).atoms for i in range(4)]
     trajectories.store(db, name, 0, "t", atoms, {"max_force_deviation": u}, run)
+    iterations.create(db, name, -1, {"kind": "prepare", "stage": "done"})
     iterations.create(db, name, 0, iteration(train))
 
 
@@ -153,20 +148,26 @@ def iteration(train=()):
         "heldout": {"force_rmse": 0.321, "energy_rmse": 0.0123, "n_frames": 1},
         "fresh_errors": {
             **{"force_rmse": 0.456, "by_element": {"Si": {"force_rmse": 0.457}}},
-            "by_temperature": {"300": 0.458},
+            "by_temperature": {"300": {"force_rmse": 0.458}},
         },
         "calibration": {
-            "committee": {**asdict(Calibration.fit(u, e, measure="committee")), "pairs": np.c_[u, e].tolist()}
+            "committee": {
+                **calibration_document(calibrate_frames(u, e, "committee")),
+                "pairs": np.c_[u, e].tolist(),
+            }
         },
         "health": {"smallest distance": 0.789},
         "stage": "done",
+        "verdict": "stalled",
+        "reason": "no candidate passed",
+        "next_step": "relax that rule",
     }
 
 
 def test_a_page_needs_nothing_from_anywhere_and_whatever_it_is_told_is_text(db):
     begin(db, NASTY)
     finished_iteration(db, NASTY)
-    campaigns.finish(db, NASTY, campaigns.CampaignState.STALLED, NASTY)
+    campaigns.finish(db, NASTY, campaigns.CampaignState.STALLED, f"{NASTY}; relax that rule")
     page = build_page(db, NASTY)
     written = render(page)
     read = Reader(written)
@@ -185,7 +186,8 @@ def test_a_page_needs_nothing_from_anywhere_and_whatever_it_is_told_is_text(db):
         assert number in read.text
     # Labels, trainings with two threads, a trajectory with as many.
     assert dict(page.facts)["core-hours"] == f"{(6 * 90 * 4 + 2 * 60 * 2 + 30 * 2) / 3600:.3g}"
-    assert page.state == "stalled" and "alpw run" in page.advice and "robust mixing" in page.advice
+    assert page.state == "stalled" and page.verdict == f"{NASTY}."
+    assert page.advice.startswith("relax that rule. Most failures") and "robust mixing" in page.advice
     assert [text.split(":")[0] for text in page.left_out] == ["No learning curve"]
 
 
@@ -213,21 +215,33 @@ def test_references_are_those_of_the_methods_used(db):
     assert not any(name in text for name in ("GFN1-xTB:", "VASP:", "ALKPU"))
 
 
+def test_the_number_that_decides_a_frame_is_that_of_its_measure():
+    kpu = {**PARAM["strategy"], "uncertainty": "kpu", "kpu_lower": 5.0, "kpu_upper": 10.0}
+    text = " ".join(uncertainty_sentences(kpu))
+    assert "mean over the atoms" in text and "largest" not in text
+    assert "from 5 times the mean" in text and "to 10 times the lower bound" in text
+    assert "largest deviation" in " ".join(uncertainty_sentences(PARAM["strategy"]))
+
+
+def test_an_input_of_deepmd_kit_says_all_about_the_model():
+    train = {**PARAM["train"], "trainer": "deepmd", "deepmd_input": "dpa2.json"}
+    (sentence,) = model_sentences(train)
+    assert sentence.endswith("trained by deepmd-kit, from the user's input dpa2.json.")
+
+
 def test_an_unknown_campaign_is_an_error(db):
     with pytest.raises(DatabaseError, match="no campaign 'no'"):
         build_page(db, "no")
 
 
-@pytest.mark.parametrize(
-    "thresholds", [{"lower": 0.1, "upper": 1.0}, {"committee": {"lower": 0.1, "upper": 1.0}}]
-)
-def test_thresholds_of_every_version_are_read(thresholds):
-    found = view({"index": 0, "kind": "explore", "thresholds": thresholds})
+def test_thresholds_belong_to_a_measure_and_a_group():
+    thresholds = {"committee": {"md.000.sys.000": {"lower": 0.1, "upper": 1.0, "rule": "absolute"}}}
+    found = view({"index": 0, "kind": "explore", "started": campaigns.now(), "thresholds": thresholds})
     bound = found.threshold("committee", "md.000.sys.000")
     assert (bound.lower, bound.upper) == (0.1, 1.0)
     assert found.threshold("kpu", "md.000.sys.000") is None
 
 
 def test_an_iteration_of_which_little_is_known_can_be_read():
-    found = view({"index": 3, "kind": "explore"})
+    found = view({"index": 3, "kind": "explore", "started": campaigns.now()})
     assert found.frames == 0 and found.calibrations == [] and found.fresh == {} and found.n_train is None

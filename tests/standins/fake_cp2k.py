@@ -19,10 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.lj import LennardJones
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
-from ase.md.verlet import VelocityVerlet
-from ase.optimize import BFGS
+from potentials import SmoothLennardJones
 
 
 def block(text, name):
@@ -192,18 +189,16 @@ def dynamics(atoms, text, options, fault):
     if rows := block(text, "VELOCITY").split():
         atoms.set_velocities(np.array(rows, dtype=float).reshape(-1, 3) * VELOCITY)
     else:
-        MaxwellBoltzmannDistribution(
-            atoms, temperature_K=value(motion, "TEMPERATURE", 300.0), rng=np.random.default_rng(1)
-        )
+        spread = np.sqrt(units.kB * value(motion, "TEMPERATURE", 300.0) / atoms.get_masses())
+        atoms.set_velocities(np.random.default_rng(1).standard_normal((len(atoms), 3)) * spread[:, None])
     say(" MD_PAR| Ensemble type                                                       NVE")
     files = Files(is_md=True)
     evaluate(atoms, options, fault if options.step <= first else "")
     say(" MD_INI| MD initialization")
     if first == 0:
         files.write(atoms, 0, timestep)
-    verlet = VelocityVerlet(atoms, timestep * units.fs)
     for step in range(first + 1, first + steps + 1):
-        verlet.run(1)
+        velocity_verlet(atoms, timestep * units.fs)
         evaluate(atoms, options, fault if step >= options.step else "")
         say(f" MD| Step number {step:64d}")
         files.write(atoms, step, timestep)
@@ -212,8 +207,16 @@ def dynamics(atoms, text, options, fault):
             return
 
 
+def velocity_verlet(atoms, time):
+    atoms.set_momenta(atoms.get_momenta() + 0.5 * time * atoms.get_forces())
+    atoms.set_positions(atoms.positions + time * atoms.get_velocities())
+    atoms.set_momenta(atoms.get_momenta() + 0.5 * time * atoms.get_forces())
+
+
 def optimise(atoms, text, options, fault):
     """BFGS; the numbering goes on from STEP_START_VAL, the first structure is in no file."""
+    from ase.optimize import BFGS  # half a second of start-up
+
     motion = block(text, "GEO_OPT")
     first, limit = value(motion, "STEP_START_VAL", 0), value(motion, "MAX_ITER", 200)
     files = Files(is_md=False)
@@ -266,7 +269,7 @@ def main():
         atoms.positions[0, 0] += 0.01
     if fault == "strained":
         atoms.set_cell(atoms.cell * 1.0002)
-    atoms.calc = LennardJones(epsilon=0.5, sigma=2.1, rc=5.0, smooth=True)
+    atoms.calc = SmoothLennardJones(epsilon=0.5, sigma=2.1, rc=5.0)
     say_structure(atoms)
     if run_type == "MD":
         dynamics(atoms, text, options, fault)

@@ -194,6 +194,30 @@ class MorseMixture(_Classical):
         return 0.5 * float((well * taper).sum()), forces, gradient.T @ vectors
 
 
+class SmoothLennardJones(_Classical):
+    """ASE's ``LennardJones(smooth=True)``: 4 eps ((sig/r)^12 - (sig/r)^6), smooth to zero at the cutoff."""
+
+    def __init__(self, epsilon: float, sigma: float, rc: float) -> None:
+        super().__init__()
+        self.epsilon, self.sigma, self.rc = epsilon, sigma, rc
+
+    def evaluate(self, atoms: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
+        i, _, d, vectors = pairs(atoms, self.rc)
+        square, outer, inner = d**2, self.rc**2, (0.66 * self.rc) ** 2
+        sixth = (self.sigma**2 / square) ** 3
+        energies = 4 * self.epsilon * (sixth**2 - sixth)
+        # Derivatives by r^2, twice.
+        slopes = -24 * self.epsilon * (2 * sixth**2 - sixth) / square
+        far = square > inner
+        fade = np.where(far, (outer - square) ** 2 * (outer + 2 * square - 3 * inner), 1.0)
+        fade[far] /= (outer - inner) ** 3
+        faded = np.where(far, 6 * (outer - square) * (inner - square) / (outer - inner) ** 3, 0.0)
+        pulls = (fade * slopes + 2 * faded * energies)[:, None] * vectors
+        forces = np.zeros((len(atoms), 3))
+        np.add.at(forces, i, pulls)
+        return 0.5 * float((fade * energies).sum()), forces, 0.5 * pulls.T @ vectors
+
+
 def effective_medium_theory() -> Calculator:
     """ASE's EMT with free atoms as the zero of energy, as DFT codes have it; ASE's own zero is the bulk."""
     from ase.calculators.emt import EMT, parameters  # imports SciPy: 0.4 s that silicon need not pay

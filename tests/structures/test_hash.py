@@ -7,7 +7,7 @@ from ase.build import bulk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alpw.structures.hash import structure_hash
+from alpw.structures.hash import same_atoms, structure_hash
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -87,3 +87,20 @@ def test_a_structure_that_is_not_finite_has_no_hash() -> None:
     atoms.positions[0, 0] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         structure_hash(atoms)
+
+
+@given(SEEDS)
+def test_each_atom_finds_itself_in_another_order_and_image(seed: int) -> None:
+    atoms = random_crystal(seed)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(atoms))
+    other = atoms[order]
+    other.positions += rng.integers(-2, 3, (len(atoms), 3)) @ np.asarray(atoms.cell)
+    found = same_atoms(atoms, other)
+    assert found is not None and (order[found] == np.arange(len(atoms))).all()
+
+
+def test_atoms_in_one_place_and_other_structures_have_no_order() -> None:
+    double = Atoms("Si2", cell=[4, 4, 4], pbc=True)
+    assert same_atoms(double, double) is None
+    assert same_atoms(bulk("Si"), bulk("Ge")) is None

@@ -16,6 +16,7 @@ from alpw.potential import DeepPotential, DeepPotentialConfig
 from alpw.uncertainty.committee import (
     check_committee,
     committee_deviation,
+    committee_health,
     energy_deviation,
     force_deviation,
     predict_committee,
@@ -181,6 +182,7 @@ def test_a_collapsed_committee_is_noticed_and_the_members_named() -> None:
     models = [member(1), member(2), member(1)]
     with pytest.raises(AlpwError, match=r"collapsed: members 0 and 2 \(0\) are less than 0.3 apart"):
         check_committee(models)
+    assert committee_health(models) == (0.0, (0, 2), 0.3) and committee_health(models).collapsed
     with pytest.raises(AlpwError, match=r"collapsed: members a.pt and c.pt \(0\)"):
         check_committee(models, ["a.pt", "b.pt", "c.pt"])
 
@@ -198,6 +200,7 @@ def test_members_that_have_left_one_start_by_little_are_still_collapsed(
                 noise = torch.randn(weights.shape, generator=rng, dtype=weights.dtype)
                 weights += moved * weights.norm() * noise / noise.norm()
     assert weight_distances(models)[0, 1] == pytest.approx(2**0.5 * moved, rel=0.15)
+    assert committee_health(models).collapsed is collapsed
     if collapsed:
         with pytest.raises(AlpwError, match="collapsed"):
             check_committee(models)

@@ -4,6 +4,7 @@ from alpw.codes.lammps.exploration import explore
 from alpw.codes.lammps.inputs import Ensemble, ExplorationTask, Limits
 from alpw.codes.lammps.library import available
 from alpw.codes.lammps.outputs import End, EndReason, ExplorationResult, read_result
+from alpw.codes.lammps.template import Template
 
 __all__ = [
     "End",
@@ -12,6 +13,7 @@ __all__ = [
     "ExplorationResult",
     "ExplorationTask",
     "Limits",
+    "Template",
     "available",
     "explore",
     "read_result",

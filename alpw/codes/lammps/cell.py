@@ -23,6 +23,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from alpw.errors import InputError
 from alpw.formats.lammps import to_box
 
 Matrix = NDArray[np.float64]
@@ -50,10 +51,18 @@ class LammpsCell:
         self._scaled = np.linalg.solve(cell.T, positions.T).T
 
     def follow(self, box: Matrix) -> None:
-        """Take over the box of the present step; a flip shows as an integer change of basis."""
+        """Take over the box of the present step; a flip shows as an integer change of basis.
+
+        Raises:
+            InputError: the box grew or shrank so much that it could be another lattice.
+        """
         if np.array_equal(box, self.box):
             return
-        self._lattice = np.rint(box @ np.linalg.inv(self.box)) @ self._lattice
+        change = np.rint(box @ np.linalg.inv(self.box))
+        if round(np.linalg.det(change)) != 1:
+            text = "the box changed by half its size or more in one step; change it in several smaller ones"
+            raise InputError(text, key="change_box")
+        self._lattice = change @ self._lattice
         self.box = box
         self.cell = np.linalg.solve(self._lattice, box) @ self.rotation.T
         self._to_scaled = np.linalg.inv(self.cell @ self.rotation)
@@ -71,6 +80,11 @@ class LammpsCell:
         images = np.rint(self._scaled - scaled) * self.pbc
         self._scaled = scaled + images
         return in_box @ self.rotation.T + images @ self.cell
+
+    def wrap(self, positions: Matrix) -> Matrix:
+        """Positions, ``(n_atoms, 3)``, turned into the box, wrapped, and relative to its origin."""
+        scaled = np.linalg.solve(self.box.T, (positions @ self.rotation).T).T
+        return (scaled - np.floor(scaled) * self.pbc) @ self.box
 
     def vectors_to_box(self, vectors: Matrix) -> Matrix:
         """Forces or positions, ``(n, 3)``, turned into the box orientation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ase import units
@@ -10,6 +10,7 @@ from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
 from alpw.codes.lammps.forces import ClosePairs
+from alpw.codes.lammps.frames import CRITERIA
 from alpw.codes.lammps.inputs import ExplorationTask
 from alpw.codes.lammps.outputs import EndReason
 
@@ -60,10 +61,11 @@ class StepCheck:
 
     def __init__(self, task: ExplorationTask) -> None:
         atoms, limits = task.atoms, task.limits
-        self.max_temperature = limits.max_temperature(task.temperature)
+        self.max_temperature = limits.max_temperature(task.highest_temperature)
         self.max_force = limits.force
         self.max_volume = limits.expansion * atoms.get_volume()
-        self.stop_above, self.stop_after = task.stop_above, task.stop_after
+        self.stop_after = task.stop_after
+        self.stop_above = {"max_f": task.stop_above, "mean_kpu": task.stop_above_kpu}
         self._numbers = atoms.numbers
         self._closest = limits.distance_ratio * covalent_radii[atoms.numbers]
         self.reach = 2.0 * float(self._closest.max())
@@ -111,19 +113,23 @@ class StepCheck:
                 f"force {norms[atom]:.1f} eV/Å on atom {atom}, allowed {self.max_force:.1f} eV/Å",
             )
 
-    def deviations(self, found: Sequence[float]) -> None:
+    def uncertainty(self, criteria: Mapping[str, Sequence[float]]) -> None:
         """End the trajectory if the models have not known what they do for too long.
 
         A frame at the threshold counts, as it does in `alpw.sampling.classify`.
 
         Args:
-            found: largest uncertainty of a force on each saved frame so far, in eV/Å.
+            criteria: uncertainty of the forces of each saved frame so far, in eV/Å, by `frames.CRITERIA`.
         """
-        if self.stop_after is None or self.stop_above is None or len(found) < self.stop_after:
+        if self.stop_after is None:
             return
-        if min(found[-self.stop_after :]) >= self.stop_above:
-            raise TrajectoryEnded(
-                EndReason.UNCERTAIN,
-                f"deviation {found[-1]:.4g} eV/Å on frame {len(found) - 1}, "
-                f"the last of {self.stop_after} in a row with {self.stop_above:g} eV/Å or more",
-            )
+        for name, found in criteria.items():
+            above = self.stop_above[name]
+            if above is None or len(found) < self.stop_after:
+                continue
+            if min(found[-self.stop_after :]) >= above:
+                raise TrajectoryEnded(
+                    EndReason.UNCERTAIN,
+                    f"{CRITERIA[name]} {found[-1]:.4g} eV/Å on frame {len(found) - 1}, "
+                    f"the last of {self.stop_after} in a row with {above:g} eV/Å or more",
+                )

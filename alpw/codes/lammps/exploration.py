@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from custodian.custodian import Custodian, CustodianError, ValidationError
 
 from alpw.codes.handlers import DeadlineHandler, tail
-from alpw.codes.lammps.frames import FRAMES_FILE, RESTART_STEM, TABLE_FILE
+from alpw.codes.lammps.frames import FRAMES_FILE, RESTART_STEM, TABLE_FILE, VERSION
 from alpw.codes.lammps.handlers import FAULT, InterruptedHandler
 from alpw.codes.lammps.inputs import ExplorationTask
 from alpw.codes.lammps.jobs import LammpsJob
@@ -30,7 +31,10 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 60.0
 """After its time limit a trajectory has this long to end itself before its process is stopped."""
 
-_OUTPUTS = (END_FILE, FRAMES_FILE, TABLE_FILE, RESTART_STEM + "*", Custodian.LOG_FILE)
+DIGEST_FILE = "task.sha256"
+"""Of the task, its model files and the format of the frames: what the files in a folder belong to."""
+
+_OUTPUTS = (DIGEST_FILE, END_FILE, FRAMES_FILE, TABLE_FILE, RESTART_STEM + "*", Custodian.LOG_FILE)
 
 
 def explore(
@@ -38,9 +42,12 @@ def explore(
 ) -> ExplorationResult:
     """Run one trajectory and return its valid prefix.
 
+    A trajectory of the same task and the same models that was interrupted in ``directory`` goes on from its
+    last restart file, one that ended there is handed back. Any other is removed.
+
     Args:
         task: what to explore.
-        directory: where to run; created if missing, an earlier trajectory in it is removed.
+        directory: where to run; created if missing.
         command: how to start ``python -m alpw.codes.lammps.run`` on this machine, such as
             ``srun -n 1 python -m alpw.codes.lammps.run``; None for this interpreter. One MPI rank.
         timeout: wall time in s, after which the trajectory ends with the frames it has.
@@ -52,9 +59,8 @@ def explore(
     """
     folder = Path(directory).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (path for pattern in _OUTPUTS for path in folder.glob(pattern)):
-        path.unlink()
-    task.write(folder / TASK_FILE)
+    if _prepare(task, folder):
+        return read_result(folder)
     job = LammpsJob(command, timeout, task.threads)
     deadline = [] if timeout is None else [DeadlineHandler(timeout + GRACE_SECONDS)]
     started = time.monotonic()
@@ -68,6 +74,37 @@ def explore(
         message = f"time limit of {timeout:g} s reached, and the process did not end itself"
         End(EndReason.TIMEOUT, message, steps, time.monotonic() - started).write(folder)
     return read_result(folder)
+
+
+def _prepare(task: ExplorationTask, folder: Path) -> bool:
+    """Write the task, and remove what is another's or in the way; whether the trajectory has ended already.
+
+    One that reached its time limit has not: it goes on with the new limit. One without frames is tried anew.
+    """
+    partial = folder / (TASK_FILE + ".tmp")
+    task.write(partial)
+    digest, stored = _digest(task, partial.read_bytes()), folder / DIGEST_FILE
+    if not stored.is_file() or stored.read_text() != digest:
+        stored.unlink(missing_ok=True)
+        for path in (path for pattern in _OUTPUTS for path in folder.glob(pattern)):
+            path.unlink()
+    partial.replace(folder / TASK_FILE)
+    stored.write_text(digest)
+    end = End.read(folder)
+    ended = end is not None and end.reason is not EndReason.TIMEOUT
+    if ended and not TrajectoryValidator().problem(folder) and len(read_result(folder)):
+        return True
+    for path in (folder / END_FILE, folder / Custodian.LOG_FILE):
+        path.unlink(missing_ok=True)
+    task.write_files(folder)
+    return False
+
+
+def _digest(task: ExplorationTask, text: bytes) -> str:
+    """A missing model file is no fault here; the process will name it."""
+    files = [*task.models, *([] if task.samples is None else [task.samples])]
+    parts = [str(VERSION).encode(), text, *(file.read_bytes() for file in files if file.is_file())]
+    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 def _failure(error: CustodianError, folder: Path, status: int | None) -> CalculationError:

@@ -38,6 +38,20 @@ class ForceModel(Protocol):
         """Energy, forces and virial of a structure whose positions may lie outside its cell."""
 
 
+class _Nothing(NamedTuple):
+    energy: float
+    forces: Array
+    virial: Array
+
+
+class NoForces:
+    """A force model without forces, to try LAMMPS's commands with."""
+
+    def predict(self, atoms: Atoms) -> _Nothing:
+        """Zero everywhere."""
+        return _Nothing(0.0, np.zeros((len(atoms), 3)), np.zeros((3, 3)))
+
+
 class ClosePairs(NamedTuple):
     """Pairs of atoms, each at least once; an atom may be paired with its own image.
 
@@ -57,6 +71,14 @@ class PairModel(ForceModel, Protocol):
 
     def close_pairs(self, atoms: Atoms, within: float) -> ClosePairs:
         """Every pair closer than ``within`` Å."""
+
+
+@runtime_checkable
+class RememberingModel(ForceModel, Protocol):
+    """A force model whose sums depend, in their last digits, on what it was asked before."""
+
+    def forget(self) -> None:
+        """Answer the next question as if it were the first."""
 
 
 def search_close_pairs(atoms: Atoms, within: float) -> ClosePairs:

@@ -18,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alpw.errors import InputError
-from alpw.uncertainty.definition import KPU
+from alpw.uncertainty.definition import Definition
 
 FRAMES_FILE = "frames.bin"
 TABLE_FILE = "model_devi.out"
 RESTART_STEM = "restart."
 """Followed by the step; LAMMPS's own binary format."""
 
-VERSION = 2
-"""Of the layout of ``frames.bin``; version 1 had no line of JSON."""
+VERSION = 3
+"""Of the layout of ``frames.bin``; version 1 had no line of JSON, version 2 one kind of uncertainty only, and
+no ``max_force``."""
 
 Array = NDArray[np.float64]
 
@@ -48,23 +49,31 @@ _THERMODYNAMICS = (
     Column("temperature", "K"),
     Column("potential_energy", "eV"),
     Column("pressure", "bar"),
+    Column("max_force", "eV/A"),
 )
-_FORCE = (
+COMMITTEE_COLUMNS = (
     Column("max_f", "eV/A"),
     Column("mean_f", "eV/A"),
     Column("min_f", "eV/A"),
     Column("worst_atom", "", "<i8"),
     Column("energy_deviation", "eV/atom"),
+    Column("max_v", "eV/atom"),
+    Column("mean_v", "eV/atom"),
+    Column("min_v", "eV/atom"),
 )
-_VIRIAL = (Column("max_v", "eV/atom"), Column("mean_v", "eV/atom"), Column("min_v", "eV/atom"))
+"""How far several models disagree about a frame."""
 
-DEVIATION_COLUMNS: dict[str | None, tuple[Column, ...]] = {
-    None: (),
-    "dpgen": _FORCE + _VIRIAL,
-    "legacy": _FORCE + _VIRIAL,
-    KPU: _FORCE,
-}
-"""Numbers of a frame by the definition of its uncertainty; None is a single model, which has none."""
+KPU_COLUMNS = (
+    Column("max_kpu", "eV/A"),
+    Column("mean_kpu", "eV/A"),
+    Column("min_kpu", "eV/A"),
+    Column("worst_atom_kpu", "", "<i8"),
+    Column("energy_kpu", "eV/atom"),
+)
+"""How far draws of one model's weights do."""
+
+CRITERIA = {"max_f": "deviation", "mean_kpu": "KPU"}
+"""The columns that a trajectory may be ended by, and what a message calls them."""
 
 
 @dataclass(frozen=True)
@@ -74,19 +83,26 @@ class Layout:
     Attributes:
         n_atoms: atoms of a frame.
         stride: steps between frames.
-        deviation: definition of the uncertainty, a key of `DEVIATION_COLUMNS`.
-        members: models, or draws of the weights, that were compared.
+        deviation: definition of a committee's force deviation; None for a single model, which has none.
+        members: models that were compared.
+        draws: of the driving model's weights that were compared; 0 for none.
     """
 
     n_atoms: int
     stride: int
-    deviation: str | None = None
+    deviation: Definition | None = None
     members: int = 1
+    draws: int = 0
+
+    @property
+    def uncertainty_columns(self) -> tuple[Column, ...]:
+        """The numbers of a frame that tell how uncertain it is; none for a single model without draws."""
+        return (COMMITTEE_COLUMNS if self.deviation else ()) + (KPU_COLUMNS if self.draws else ())
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """All numbers of a frame besides step, cell and positions."""
-        return _THERMODYNAMICS + DEVIATION_COLUMNS[self.deviation]
+        return _THERMODYNAMICS + self.uncertainty_columns
 
     @property
     def record(self) -> np.dtype[np.void]:
@@ -166,7 +182,7 @@ class TrajectoryWriter:
 
     Attributes:
         n_frames: frames on disk.
-        deviations: their ``max_f``; empty for a single model.
+        criteria: of each frame, by those columns of `CRITERIA` that there are.
         last: the record to go on from, None for a fresh start.
     """
 
@@ -174,13 +190,15 @@ class TrajectoryWriter:
         self._layout = layout
         kept = _resumable(directory, layout)
         self.n_frames = len(kept)
-        self.deviations: list[float] = kept["max_f"].tolist() if layout.deviation else []
+        names = [column.name for column in layout.columns if column.name in CRITERIA]
+        self.criteria: dict[str, list[float]] = {name: kept[name].tolist() for name in names}
         self.last = kept[-1] if len(kept) else None
         header = layout.header()
         self._frames = (directory / FRAMES_FILE).open("ab")
         os.truncate(directory / FRAMES_FILE, len(header) + kept.nbytes if len(kept) else 0)
         self._table = (directory / TABLE_FILE).open("w")
-        self._table.write(f"# deviation: {layout.deviation or 'none'}; members: {layout.members}\n")
+        draws = f"; draws: {layout.draws}" if layout.draws else ""
+        self._table.write(f"# deviation: {layout.deviation or 'none'}; members: {layout.members}{draws}\n")
         titles = " ".join(f"{column.title:>{_width(column)}}" for column in layout.columns)
         self._table.write(f"# {'step':>10} {titles}\n")
         if not len(kept):
@@ -206,8 +224,8 @@ class TrajectoryWriter:
         self._table.write(self._line(record))
         self._flush()
         self.n_frames += 1
-        if self._layout.deviation:
-            self.deviations.append(values["max_f"])
+        for name, series in self.criteria.items():
+            series.append(values[name])
 
     def _flush(self) -> None:
         self._frames.flush()

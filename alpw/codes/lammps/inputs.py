@@ -1,28 +1,21 @@
-"""What to explore: one trajectory, and the LAMMPS commands that integrate it."""
+"""What to explore: one trajectory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ase import Atoms
-from ase.io import jsonio
-from numpy.typing import NDArray
+from ase.data import atomic_numbers
 
+from alpw.codes.lammps.template import Template
 from alpw.errors import InputError
-from alpw.uncertainty.definition import DEFINITIONS, KPU, Definition
+from alpw.uncertainty.definition import DEFINITIONS, Definition
 
-FORCE_FIX = "model"
-"""Id of the ``fix external`` through which the model's forces reach LAMMPS."""
-
-_SKIN = 1.0
-"""Å an atom may travel, twice over, before LAMMPS sorts atoms back into its box."""
-
-_MAX_SEED = 900_000_000
 _MIN_VOLUME = 1e-6
 """Å^3; a cell below this has no three independent vectors."""
 
@@ -35,6 +28,8 @@ class Ensemble(str, Enum):
     NPT_ISO = "npt-iso"
     NPT_ANISO = "npt-aniso"
     NPT_TRI = "npt-tri"
+    TEMPLATE = "template"
+    """whatever the user's own LAMMPS input says"""
 
     @property
     def barostat(self) -> str | None:
@@ -72,16 +67,23 @@ class ExplorationTask:
         atoms: start structure with a three-dimensional cell; a direction without periodicity is a fixed
             wall-less box, and an atom that leaves it is lost.
         models: model files; the first drives, all give the deviation.
-        samples: file of `alpw.uncertainty.kpu.Samples`, draws of the weights of a single model; the spread
-            that they make is then its uncertainty.
+        samples: file of `alpw.uncertainty.kpu.Samples`, draws of the weights of the driving model; the
+            spread that they make is its uncertainty, beside the deviation of a committee if there is one.
         deviation: definition of a committee's force deviation, ``dpgen`` or ``legacy``.
-        stop_above: eV/Å; a saved frame whose largest uncertainty of a force is this or more is beyond trust.
-        stop_after: so many such frames in a row end the trajectory; None lets it go on.
+        stop_above: eV/Å; a saved frame with this or more as the committee's largest deviation of a force is
+            beyond trust.
+        stop_above_kpu: eV/Å; the same for the mean uncertainty of the forces that the draws give.
+        stop_after: so many frames in a row that are beyond the same one end the trajectory; None lets it go
+            on.
         ensemble: NVE, NVT or NPT; ``npt-aniso`` scales the three box lengths, ``npt-tri`` all six degrees.
         temperature: K; under NVE the temperature of the starting velocities.
-        pressure: bar; needed by NPT and by nothing else.
-        timestep: ps.
         n_steps: time steps.
+        temperature_end: K; the thermostat goes there in a straight line over the run. None: it stays.
+        pressure: bar; needed by NPT and by nothing else.
+        masses: u, by element, in place of those of ``atoms``: an isotope, or a heavier hydrogen.
+        template: the user's LAMMPS input for the ensemble ``template``; ``temperature`` and ``n_steps`` are
+            those that it says, and time step, thermostat and barostat are in its lines.
+        timestep: ps.
         stride: steps between saved frames; step 0 is saved, so a full run has ``n_steps // stride + 1``.
         taut: ps, damping time of the thermostat.
         taup: ps, damping time of the barostat.
@@ -98,10 +100,14 @@ class ExplorationTask:
     ensemble: Ensemble
     temperature: float
     n_steps: int
+    temperature_end: float | None = None
     pressure: float | None = None
+    masses: Mapping[str, float] = field(default_factory=dict)
+    template: Template | None = None
     samples: Path | None = None
     deviation: Definition = "dpgen"
     stop_above: float | None = None
+    stop_above_kpu: float | None = None
     stop_after: int | None = None
     timestep: float = 0.001
     stride: int = 10
@@ -110,7 +116,7 @@ class ExplorationTask:
     seed: int = 1
     neigh_modify: int = 10
     limits: Limits = field(default_factory=Limits)
-    restart_stride: int = 10_000
+    restart_stride: int = 1000
     threads: int = 1
 
     def __post_init__(self) -> None:
@@ -130,12 +136,21 @@ class ExplorationTask:
         if self.samples is not None:
             object.__setattr__(self, "samples", Path(self.samples))
         self._check_uncertainty()
+        self._check_template()
+        self._take_masses()
         for name in ("temperature", "timestep", "taut", "taup", "stride", "threads"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{getattr(self, name)!r}; a positive number is needed", key=name)
         for name in ("n_steps", "seed", "neigh_modify", "restart_stride"):
             if getattr(self, name) < 0:
                 raise InputError(f"{getattr(self, name)!r}; must not be negative", key=name)
+        if self.temperature_end is not None:
+            if self.ensemble in {Ensemble.NVE, Ensemble.TEMPLATE}:
+                raise InputError(f"has no effect with {self.ensemble.value}", key="temperature_end")
+            if not self.temperature_end > 0:
+                raise InputError(
+                    f"{self.temperature_end!r}; a positive number is needed", key="temperature_end"
+                )
         if self.ensemble.barostat and self.pressure is None:
             raise InputError(f"{self.ensemble.value} needs a pressure in bar", key="pressure")
         if self.ensemble.barostat and not self.atoms.pbc.all():
@@ -149,27 +164,54 @@ class ExplorationTask:
             raise InputError("the cell has no volume; give three independent cell vectors", key="atoms")
 
     def _check_uncertainty(self) -> None:
-        if self.samples is not None and len(self.models) != 1:
-            found = len(self.models)
-            raise InputError(f"found with {found} models; draws of the weights belong to one", key="samples")
         if self.deviation not in DEFINITIONS:
             raise InputError(f"found {self.deviation!r}; one of {', '.join(DEFINITIONS)}", key="deviation")
+        given = {"stop_above": self.stop_above, "stop_above_kpu": self.stop_above_kpu}
+        measured = {"stop_above": self.definition is not None, "stop_above_kpu": self.samples is not None}
+        for key, above in given.items():
+            if above is None:
+                continue
+            if self.stop_after is None:
+                raise InputError("has no effect without stop_after", key=key)
+            if not above > 0:
+                raise InputError(f"{above!r}; a positive number is needed", key=key)
+            if not measured[key]:
+                needed = "several models" if key == "stop_above" else "samples"
+                raise InputError(f"there is no such uncertainty without {needed}", key=key)
         if self.stop_after is None:
-            if self.stop_above is not None:
-                raise InputError("has no effect without stop_after", key="stop_above")
             return
         if self.stop_after < 1:
             raise InputError(f"{self.stop_after!r}; a positive number is needed", key="stop_after")
-        if self.stop_above is None or not self.stop_above > 0:
-            raise InputError(f"{self.stop_above!r}; stop_after needs a positive number", key="stop_above")
-        if self.measure is None:
-            raise InputError("a single model without samples has no uncertainty to stop at", key="stop_after")
+        if all(above is None for above in given.values()):
+            raise InputError("needs stop_above or stop_above_kpu", key="stop_after")
+
+    def _check_template(self) -> None:
+        if (self.template is None) == (self.ensemble is Ensemble.TEMPLATE):
+            raise InputError("the ensemble 'template' and a template need each other", key="template")
+        if self.template is None:
+            return
+        for name in ("temperature", "n_steps"):
+            if getattr(self, name) != getattr(self.template, name):
+                found, said = getattr(self, name), getattr(self.template, name)
+                raise InputError(f"{found!r}, but {self.template.name} says {said!r}", key=name)
+
+    def _take_masses(self) -> None:
+        for element, mass in self.masses.items():
+            if element not in atomic_numbers or not mass > 0:
+                raise InputError(f"{element!r}: {mass!r}; an element and its mass in u", key="masses")
+        atoms = self.atoms.copy()
+        masses = zip(atoms.symbols, atoms.get_masses(), strict=True)
+        atoms.set_masses([self.masses.get(element, mass) for element, mass in masses])
+        object.__setattr__(self, "atoms", atoms)
 
     @property
-    def measure(self) -> str | None:
-        """How the uncertainty of a frame is defined: a committee's definition, ``kpu``, or not at all."""
-        if self.samples is not None:
-            return KPU
+    def highest_temperature(self) -> float:
+        """K, the larger end of the ramp."""
+        return max(self.temperature, self.temperature_end or 0.0)
+
+    @property
+    def definition(self) -> Definition | None:
+        """Of the force deviation of a committee; None for a single model, which has none."""
         return self.deviation if len(self.models) > 1 else None
 
     @property
@@ -180,12 +222,27 @@ class ExplorationTask:
     def write(self, path: Path) -> None:
         """Save as JSON."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        values["atoms"] = bare(self.atoms)
+        values["atoms"] = {
+            "numbers": self.atoms.numbers.tolist(),
+            "positions": self.atoms.positions.tolist(),
+            "cell": self.atoms.cell.tolist(),
+            "pbc": self.atoms.pbc.tolist(),
+            "masses": self.atoms.get_masses().tolist(),
+        }
         values["models"] = [str(model) for model in self.models]
         values["samples"] = None if self.samples is None else str(self.samples)
         values["ensemble"] = self.ensemble.value
         values["limits"] = asdict(self.limits)
-        path.write_text(jsonio.encode(values))
+        values["masses"] = dict(self.masses)
+        values["template"] = None if self.template is None else asdict(self.template)
+        path.write_text(json.dumps(values))
+
+    def write_files(self, directory: Path) -> None:
+        """Put the files that a template reads where the trajectory runs."""
+        for name, text in (self.template.files if self.template else {}).items():
+            path = directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
 
     @classmethod
     def read(cls, path: Path) -> ExplorationTask:
@@ -195,8 +252,16 @@ class ExplorationTask:
             InputError: the file does not hold a task.
         """
         try:
-            values: dict[str, Any] = jsonio.decode(path.read_text())
-            return cls(**{**values, "limits": Limits(**values["limits"])})
+            values: dict[str, Any] = json.loads(path.read_text())
+            template = Template(**values["template"]) if values.get("template") else None
+            return cls(
+                **{
+                    **values,
+                    "atoms": Atoms(**values["atoms"]),
+                    "limits": Limits(**values["limits"]),
+                    "template": template,
+                }
+            )
         except (TypeError, ValueError, KeyError) as error:
             raise InputError(f"not an exploration task: {error}", file=path) from error
 
@@ -210,56 +275,3 @@ def bare(atoms: Atoms) -> Atoms:
         pbc=atoms.pbc,
         masses=atoms.get_masses(),
     )
-
-
-def system_commands(box: NDArray[np.float64], pbc: NDArray[np.bool_], n_types: int) -> Iterator[str]:
-    """Units and an empty triclinic box.
-
-    Args:
-        box: ``(3, 3)`` lower triangular, rows are box vectors, Å.
-        pbc: ``(3,)``; a direction without periodicity is a fixed boundary.
-        n_types: number of distinct masses.
-    """
-    yield "units metal"
-    yield "atom_style atomic"
-    yield "atom_modify sort 0 0.0"
-    yield "box tilt large"
-    yield "boundary " + " ".join("p" if periodic else "f" for periodic in pbc)
-    (lx, _, _), (xy, ly, _), (xz, yz, lz) = box.tolist()
-    yield f"region cell prism 0 {lx!r} 0 {ly!r} 0 {lz!r} {xy!r} {xz!r} {yz!r} units box"
-    yield f"create_box {n_types} cell"
-
-
-def force_commands() -> Iterator[str]:
-    """Forces, energy and virial from Python; no pair style, hence no ghost atoms and no cutoff to respect."""
-    yield "pair_style none"
-    yield f"fix {FORCE_FIX} all external pf/callback 1 1"
-    yield f"fix_modify {FORCE_FIX} energy yes virial yes"
-
-
-def velocity_command(task: ExplorationTask) -> str:
-    """Maxwell-Boltzmann velocities at exactly the task's temperature, total momentum zero.
-
-    LAMMPS takes seeds from 1 to 900 million; larger ones are folded into that range.
-    """
-    seed = task.seed % _MAX_SEED + 1
-    return f"velocity all create {task.temperature!r} {seed} mom yes rot no dist gaussian"
-
-
-def dynamics_commands(task: ExplorationTask) -> Iterator[str]:
-    """Integrator, time step and output."""
-    yield f"neighbor {_SKIN} bin"
-    yield f"neigh_modify every 1 delay {task.neigh_modify} check yes"
-    thermostat = f"temp {task.temperature!r} {task.temperature!r} {task.taut!r}"
-    barostat = f"{task.ensemble.barostat} {task.pressure!r} {task.pressure!r} {task.taup!r}"
-    match task.ensemble:
-        case Ensemble.NVE:
-            yield "fix integrate all nve"
-        case Ensemble.NVT:
-            yield f"fix integrate all nvt {thermostat}"
-        case _:
-            yield f"fix integrate all npt {thermostat} {barostat}"
-    yield f"timestep {task.timestep!r}"
-    yield "thermo_style custom step temp pe ke etotal press vol"
-    yield "thermo_modify lost error norm no flush yes"
-    yield f"thermo {task.stride}"

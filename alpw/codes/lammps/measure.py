@@ -14,23 +14,25 @@ from alpw.codes.lammps.outputs import EndReason
 from alpw.errors import AlpwError, InputError
 from alpw.potential.environment import Environment
 from alpw.uncertainty.committee import committee_deviation
-from alpw.uncertainty.definition import KPU, Definition
+from alpw.uncertainty.definition import Definition
 from alpw.uncertainty.kpu import SampledKPU
 
 
 class Measure(Protocol):
-    """An uncertainty of saved frames.
+    """An uncertainty of saved frames. What it consists of is stored with the numbers.
 
     Attributes:
-        deviation: ``dpgen``, ``legacy`` or ``kpu``; it is stored with the numbers.
-        members: models, or draws of the weights, that are compared.
+        deviation: definition of a committee's force deviation; None if there is no committee.
+        members: models that are compared.
+        draws: of the driving model's weights that are compared; 0 for none.
     """
 
-    deviation: str
+    deviation: Definition | None
     members: int
+    draws: int
 
     def __call__(self, atoms: Atoms, driving: Forces) -> dict[str, float]:
-        """The numbers of `frames.DEVIATION_COLUMNS`, by name.
+        """The numbers of `frames.COMMITTEE_COLUMNS`, of `frames.KPU_COLUMNS`, or of both, by name.
 
         Args:
             atoms: the frame.
@@ -49,9 +51,11 @@ class CommitteeMeasure:
         definition: of the force deviation.
     """
 
+    draws = 0
+
     def __init__(self, others: Sequence[ForceModel], definition: Definition = "dpgen") -> None:
         self._others, self._definition = others, definition
-        self.deviation: str = definition
+        self.deviation: Definition | None = definition
         self.members = 1 + len(others)
 
     def __call__(self, atoms: Atoms, driving: Forces) -> dict[str, float]:
@@ -85,11 +89,12 @@ class KPUMeasure:
         environment: what the driving model reads of a structure.
     """
 
-    deviation = KPU
+    deviation: Definition | None = None
+    members = 1
 
     def __init__(self, kpu: SampledKPU, environment: Callable[[Atoms], Environment]) -> None:
         self._kpu, self._environment = kpu, environment
-        self.members = len(kpu.draws)
+        self.draws = len(kpu.draws)
 
     def __call__(self, atoms: Atoms, driving: Forces) -> dict[str, float]:
         try:
@@ -99,9 +104,27 @@ class KPUMeasure:
         except AlpwError as error:
             raise TrajectoryEnded(EndReason.NAN, str(error)) from error
         return {
-            "max_f": found.max,
-            "mean_f": found.mean,
-            "min_f": found.min,
-            "worst_atom": int(found.u_force.argmax()),
-            "energy_deviation": found.u_energy,
+            "max_kpu": found.max,
+            "mean_kpu": found.mean,
+            "min_kpu": found.min,
+            "worst_atom_kpu": int(found.u_force.argmax()),
+            "energy_kpu": found.u_energy,
         }
+
+
+class BothMeasures:
+    """A committee's deviation and the Kalman prediction uncertainty of its first member, of the same frames.
+
+    Args:
+        committee: the one.
+        kpu: the other.
+    """
+
+    def __init__(self, committee: CommitteeMeasure, kpu: KPUMeasure) -> None:
+        self._parts = (committee, kpu)
+        self.deviation = committee.deviation
+        self.members, self.draws = committee.members, kpu.draws
+
+    def __call__(self, atoms: Atoms, driving: Forces) -> dict[str, float]:
+        committee, kpu = self._parts
+        return committee(atoms, driving) | kpu(atoms, driving)

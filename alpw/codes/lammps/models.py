@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from alpw.codes.lammps.checks import TrajectoryEnded
 from alpw.codes.lammps.forces import ClosePairs, ForceModel, search_close_pairs
 from alpw.codes.lammps.inputs import ExplorationTask
-from alpw.codes.lammps.measure import CommitteeMeasure, KPUMeasure, Measure
+from alpw.codes.lammps.measure import BothMeasures, CommitteeMeasure, KPUMeasure, Measure
 from alpw.codes.lammps.outputs import EndReason
 from alpw.errors import AlpwError, InputError
 from alpw.potential.environment import Environment
@@ -33,10 +33,14 @@ class VerletModel:
 
     Args:
         model: the potential, on its device.
+
+    Attributes:
+        followers: models that forget when this one does.
     """
 
     def __init__(self, model: DeepPotential) -> None:
         self.model = model
+        self.followers: list[VerletModel] = []
         self._neighbors: NeighborList | None = None
         self._positions = np.empty((0, 3))
         self._cell = np.empty((3, 3))
@@ -64,6 +68,12 @@ class VerletModel:
         if self._environment is None:
             self._environment = self.model.environment(graph)
         return self._environment
+
+    def forget(self) -> None:
+        """Begin anew with the next structure, as a process that goes on from a restart file must."""
+        self._neighbors = self._graph = self._environment = None
+        for follower in self.followers:
+            follower.forget()
 
     def close_pairs(self, atoms: Atoms, within: float) -> ClosePairs:
         """Every pair closer than ``within`` Å, in both directions."""
@@ -113,7 +123,10 @@ def _predict(model: DeepPotential, environment: Environment) -> Prediction:
 
 def member_of(driver: VerletModel, model: DeepPotential) -> ForceModel:
     """``model`` beside ``driver``: on its environment if that means the same to both, else on its own."""
-    return Member(model, driver) if model.reads_like(driver.model) else VerletModel(model)
+    if model.reads_like(driver.model):
+        return Member(model, driver)
+    driver.followers.append(VerletModel(model))
+    return driver.followers[-1]
 
 
 def load(task: ExplorationTask) -> tuple[VerletModel, Measure | None]:
@@ -129,14 +142,26 @@ def load(task: ExplorationTask) -> tuple[VerletModel, Measure | None]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     models = [DeepPotential.load(path, device) for path in task.models]
     driver = VerletModel(models[0])
-    if task.samples is not None:
-        try:
-            kpu = SampledKPU(models[0], Samples.load(task.samples, device))
-        except InputError as error:
-            raise InputError(error.message, error.file or task.samples, error.key) from error
-        return driver, KPUMeasure(kpu, driver.environment)
+    committee, kpu = _committee(task, models, driver), _kpu(task, driver, device)
+    if committee and kpu:
+        return driver, BothMeasures(committee, kpu)
+    return driver, committee or kpu
+
+
+def _committee(
+    task: ExplorationTask, models: list[DeepPotential], driver: VerletModel
+) -> CommitteeMeasure | None:
     if len(models) == 1:
-        return driver, None
+        return None
     check_committee(models, [str(path) for path in task.models])
-    others = [member_of(driver, model) for model in models[1:]]
-    return driver, CommitteeMeasure(others, task.deviation)
+    return CommitteeMeasure([member_of(driver, model) for model in models[1:]], task.deviation)
+
+
+def _kpu(task: ExplorationTask, driver: VerletModel, device: torch.device) -> KPUMeasure | None:
+    if task.samples is None:
+        return None
+    try:
+        kpu = SampledKPU(driver.model, Samples.load(task.samples, device))
+    except InputError as error:
+        raise InputError(error.message, error.file or task.samples, error.key) from error
+    return KPUMeasure(kpu, driver.environment)

@@ -12,8 +12,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from alpw.codes.lammps.frames import DEVIATION_COLUMNS, Layout, read_records
+from alpw.codes.lammps.frames import Layout, read_records
 from alpw.codes.lammps.inputs import ExplorationTask, bare
+from alpw.uncertainty.definition import Definition
 
 TASK_FILE = "task.json"
 END_FILE = "end.json"
@@ -52,8 +53,7 @@ class End:
         message: in words, with the step and the value that crossed a limit.
         steps_done: time steps integrated.
         wall_time: s, of the attempt that ended it.
-        deviation: how the uncertainty of its frames was computed: ``dpgen``, ``legacy`` or ``kpu``; None for
-            a single model.
+        deviation: definition of the committee's force deviation; None for a single model.
     """
 
     reason: EndReason
@@ -92,11 +92,14 @@ class ExplorationResult:
         temperatures: ``(n,)`` in K.
         potential_energies: ``(n,)`` in eV, of the driving model.
         pressures: ``(n,)`` in bar, kinetic part included.
-        deviation: how the uncertainty was computed: ``dpgen``, ``legacy`` or ``kpu``; None for a single
-            model without draws of its weights.
-        deviations: the uncertainty by name, each ``(n,)``: ``max_f``, ``mean_f`` and ``min_f`` over atoms in
-            eV/Å, ``worst_atom`` the atom of ``max_f``, ``energy_deviation`` in eV/atom, and for a committee
-            ``max_v``, ``mean_v`` and ``min_v`` over components of the virial in eV/atom. None without one.
+        max_forces: ``(n,)`` in eV/Å, of the driving model, the largest on one atom.
+        deviation: definition of the committee's force deviation, ``dpgen`` or ``legacy``; None for a single
+            model.
+        deviations: the uncertainty by name, each ``(n,)``. Of a committee ``max_f``, ``mean_f`` and ``min_f``
+            over atoms in eV/Å, ``worst_atom`` the atom of ``max_f``, ``energy_deviation`` in eV/atom,
+            ``max_v``, ``mean_v`` and ``min_v`` over components of the virial in eV/atom. Of draws of the
+            weights ``max_kpu``, ``mean_kpu``, ``min_kpu``, ``worst_atom_kpu`` and ``energy_kpu``, likewise.
+            None without either.
         end: how it ended; None if the process was killed.
     """
 
@@ -107,7 +110,8 @@ class ExplorationResult:
     temperatures: Array
     potential_energies: Array
     pressures: Array
-    deviation: str | None
+    max_forces: Array
+    deviation: Definition | None
     deviations: dict[str, NDArray[Any]] | None
     end: End | None
 
@@ -134,9 +138,10 @@ def read_result(directory: str | Path) -> ExplorationResult:
     """
     folder = Path(directory)
     task = ExplorationTask.read(folder / TASK_FILE)
-    layout = Layout(len(task.atoms), task.stride, task.measure, len(task.models))
+    # Without frames it is only known whether there are draws, which decides about the columns.
+    draws = int(task.samples is not None)
+    layout = Layout(len(task.atoms), task.stride, task.definition, len(task.models), draws)
     layout, records = read_records(folder) or (layout, np.empty(0, layout.record))
-    columns = DEVIATION_COLUMNS[layout.deviation]
     return ExplorationResult(
         template=bare(task.atoms),
         steps=records["step"],
@@ -145,7 +150,8 @@ def read_result(directory: str | Path) -> ExplorationResult:
         temperatures=records["temperature"],
         potential_energies=records["potential_energy"],
         pressures=records["pressure"],
+        max_forces=records["max_force"],
         deviation=layout.deviation,
-        deviations={column.name: records[column.name] for column in columns} or None,
+        deviations={column.name: records[column.name] for column in layout.uncertainty_columns} or None,
         end=End.read(folder),
     )

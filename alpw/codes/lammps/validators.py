@@ -46,7 +46,7 @@ class TrajectoryValidator(Validator):
         if not np.array_equal(result.steps, task.stride * np.arange(len(result))):
             return f"the steps of the frames, {result.steps.tolist()}, are not the multiples of {task.stride}"
         numbers = [result.positions, result.cells, result.temperatures, result.potential_energies]
-        numbers += [result.pressures, *(result.deviations or {}).values()]
+        numbers += [result.pressures, result.max_forces, *(result.deviations or {}).values()]
         if not all(np.isfinite(array).all() for array in numbers):
             return "a frame holds a number that is not finite"
         return ""

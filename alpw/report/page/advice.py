@@ -7,6 +7,7 @@ from typing import Any
 
 from alpw.codes.failures import REMEDIES
 from alpw.database.campaigns import INIT_BULK, kind
+from alpw.database.iteration_view import IterationView
 from alpw.database.report_data import Failures
 
 NEXT = {
@@ -26,18 +27,26 @@ NEXT = {
 """By state; ``{name}`` is the campaign's, and ``{command}`` the one that began it."""
 
 
-def advice(campaign: dict[str, Any], failures: Sequence[Failures]) -> str:
-    """The next step: what the campaign says itself, else what its state and its failures ask for.
+def advice(campaign: dict[str, Any], views: Sequence[IterationView], failures: Sequence[Failures]) -> str:
+    """The next step: what the verdict asks for, else what the state does, and what its failures do.
 
     Args:
         campaign: its document.
+        views: its iterations, oldest first; none of a campaign of init_bulk.
         failures: what of it failed.
     """
-    given = campaign.get("next") or campaign.get("advice")
     command = "init_bulk" if kind(campaign) == INIT_BULK else "run"
     usual = NEXT.get(campaign["state"], "").format(name=campaign["_id"], command=command)
-    text = str(given) if given else usual
+    step = next_step(campaign, views)
+    text = f"{step}." if step else usual
     if failures and campaign["state"] in ("stalled", "running"):
         worst = failures[0]
         text += f" Most failures are of class {worst.kind.value}: {REMEDIES[worst.kind].advice}."
     return text
+
+
+def next_step(campaign: dict[str, Any], views: Sequence[IterationView]) -> str:
+    """What the newest verdict asks for, if the campaign has the state that it gave; empty otherwise."""
+    # The last training has the verdict of the iteration before it, and asks for nothing.
+    judged = [found for found in views if found.verdict and found.kind != "final"]
+    return judged[-1].next_step if judged and judged[-1].verdict == campaign["state"] else ""

@@ -22,13 +22,17 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as they are shown; all columns from ``numbers_from`` on are numbers."""
+    """Cells as they are shown; all columns from ``numbers_from`` on are numbers, none if it is None."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
-    numbers_from: int = 1
+    numbers_from: int | None = None
     kind: str = "table"
+
+    def is_number(self, column: int) -> bool:
+        """Whether a column holds numbers."""
+        return self.numbers_from is not None and column >= self.numbers_from
 
 
 @dataclass(frozen=True)

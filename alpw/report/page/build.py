@@ -15,7 +15,7 @@ from alpw.database.init_summary import summarise_init
 from alpw.database.summary import summarise
 from alpw.files import write_atomically
 from alpw.report.page import evidence, history, holdings, initial
-from alpw.report.page.advice import advice
+from alpw.report.page.advice import advice, next_step
 from alpw.report.page.blocks import Page, Section
 from alpw.report.page.material import Material, gather
 
@@ -118,12 +118,14 @@ def _page(
     material: Material, subtitle: str, verdict: str, facts: list[tuple[str, str]], sections: Sequence[Section]
 ) -> Page:
     when = campaigns.now().strftime("%Y-%m-%d %H:%M UTC")
+    # A campaign's reason ends with the next step, which has a line of its own.
+    verdict = verdict.removesuffix(f"; {next_step(material.campaign, material.views)}")
     return Page(
         title=material.name,
         subtitle=subtitle,
         state=str(material.campaign["state"]),
         verdict=_sentence(verdict),
-        advice=advice(material.campaign, material.failures),
+        advice=advice(material.campaign, material.views, material.failures),
         facts=facts,
         sections=_with_substance(sections),
         written=f"Written by ALPW {__version__} on {when} from the database alone.",

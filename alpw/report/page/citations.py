@@ -89,8 +89,14 @@ def _train(param: Param) -> Mapping[str, Any]:
     return param.get("train") or {}
 
 
+def _described(param: Param) -> Mapping[str, Any]:
+    """The block ``train``, if it says what is trained; an input of deepmd-kit's own stands for its keys."""
+    train = _train(param)
+    return {} if train.get("trainer") == "deepmd" and train.get("deepmd_input") else train
+
+
 def _optimizer(param: Param) -> str:
-    return str((_train(param).get("optimizer") or {}).get("optimizer", ""))
+    return str((_described(param).get("optimizer") or {}).get("optimizer", ""))
 
 
 def _measure(param: Param) -> str:
@@ -107,7 +113,7 @@ def _codes(param: Param) -> set[str]:
 
 RULES: tuple[tuple[tuple[str, ...], Callable[[Param], bool]], ...] = (
     (("dp", "deepmd"), lambda param: bool(_train(param))),
-    (("dpa1",), lambda param: bool((_train(param).get("descriptor") or {}).get("type_embedding"))),
+    (("dpa1",), lambda param: bool((_described(param).get("descriptor") or {}).get("type_embedding"))),
     (("rlekf", "fekf"), lambda param: _optimizer(param) in ("LKF", "GKF")),
     (("dpgen", "dpgen_first"), lambda param: _measure(param) in ("committee", "both")),
     (("kpu",), lambda param: _measure(param) in ("kpu", "both")),

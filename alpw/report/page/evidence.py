@@ -21,14 +21,20 @@ from alpw.report.page.predictions import (
     Unavailable,
     committee_pairs,
     parity,
-    stored_calibration,
     uncalibrated,
 )
 from alpw.report.parity import plot_parity
+from alpw.uncertainty.frames import calibration_of
 
 Floats = NDArray[np.float64]
 
-MEASURES = {"committee": "the committee", "kpu": "KPU"}
+WORDS = {"committee": "the committee", "kpu": "KPU"}
+
+OF_A_FRAME = {
+    "committee": "Largest deviation of the committee at an atom of each frame",
+    "kpu": "Mean KPU over the atoms of each frame",
+}
+"""What `alpw.database.trajectories.MEASURES` takes for the uncertainty of a frame."""
 
 
 def deviation_section(material: Material) -> Section:
@@ -40,12 +46,12 @@ def deviation_section(material: Material) -> Section:
     chosen = shown(list(views))
     found = {index: report_data.explored(material.db, material.name, index) for index in chosen}
     blocks: list[Block] = []
-    for measure, words in MEASURES.items():
+    for measure, words in WORDS.items():
         parts = {index: by[measure] for index, by in found.items() if measure in by}
         if not any((part.values > 0).any() for some in parts.values() for part in some):
             continue
         caption = (
-            f"Largest uncertainty of an atom in each frame by {words}. Dashed: the thresholds. What is "
+            f"{OF_A_FRAME[measure]}. Dashed: the thresholds. What is "
             "smaller than the axis shows, such as in perfect start structures, is counted in the first bin."
         )
         if len(chosen) < len(views):
@@ -77,9 +83,7 @@ def _threshold_table(views: list[IterationView]) -> list[Block]:
         for view in views
         for bound in view.thresholds
     ]
-    table = Table(
-        ("iteration", "measure", "trajectories", "lower (eV/Å)", "upper (eV/Å)", "rule"), rows, numbers_from=9
-    )
+    table = Table(("iteration", "measure", "trajectories", "lower (eV/Å)", "upper (eV/Å)", "rule"), rows)
     return [Folded("Thresholds", [table])] if rows else []
 
 
@@ -90,23 +94,28 @@ def _bound(value: float) -> str:
 def _agreement(view: IterationView) -> Table:
     columns = list(dict.fromkeys(name for row in view.agreement.values() for name in row))
     rows = [[name, *(str(row.get(column, 0)) for column in columns)] for name, row in view.agreement.items()]
-    return Table(("committee \\ KPU", *columns), rows, f"Iteration {view.index}: frames by class")
+    return Table(("committee \\ KPU", *columns), rows, f"Iteration {view.index}: frames by class", 1)
 
 
 def calibration_section(material: Material) -> Section:
     """Uncertainty against the true error of labels that the models had not seen."""
     title = "Uncertainty against true error"
     stored = [(view, found) for view in material.explored for found in view.calibrations]
-    newest = {found.measure: (view, found) for view, found in stored if len(found.uncertainties)}
+    newest = {found.measure: (view, found) for view, found in stored}
     blocks: list[Block] = []
     for measure, (view, found) in newest.items():
-        calibration = stored_calibration(found) or uncalibrated(measure, found.uncertainties)
+        calibration = calibration_of(found.document)
         blocks.append(
             picture(
-                partial(plot_calibration, calibration, found.uncertainties, found.errors, unit="eV/Å"),
-                f"Force error against the uncertainty by {MEASURES.get(measure, measure)}",
-                f"Iteration {view.index}: pairs of uncertainty and true force error on fresh labels, with "
-                "the calibration from which thresholds follow; right, mean errors in bins.",
+                partial(
+                    plot_calibration,
+                    *(calibration, found.uncertainties, found.errors),
+                    unit="eV/Å",
+                    frames=True,
+                ),
+                f"Force error against the uncertainty by {WORDS[measure]}",
+                f"Iteration {view.index}: uncertainty and true force error (RMSE) of fresh labels, frame by "
+                "frame, with what the calibration expects; right, root mean squares in bins.",
             )
         )
     blocks += _calibrations(stored)
@@ -157,19 +166,13 @@ def _calibrations(stored: list) -> list[Block]:
             [
                 str(view.index),
                 found.measure,
-                str(document.get("method", "–")),
-                str(document.get("n_pairs", len(found.uncertainties) or "–")),
-                "no, too few pairs" if document.get("identity") else "yes",
-                _plain(document.get("coverage")),
-                _plain(document.get("quantile")),
+                document["method"],
+                str(document["n_pairs"]),
+                "no, too few pairs" if document["identity"] else "yes",
             ]
         )
-    headings = ("iteration", "measure", "method", "pairs", "in force", "coverage", "bound / expected error")
-    return [Folded("Calibrations", [Table(headings, rows, numbers_from=9)])] if rows else []
-
-
-def _plain(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float | int) and not isinstance(value, bool) else "–"
+    headings = ("iteration", "measure", "method", "pairs", "in force")
+    return [Folded("Calibrations", [Table(headings, rows)])] if rows else []
 
 
 def parity_section(material: Material) -> Section:
@@ -206,7 +209,7 @@ def _parity(found: Parity, which: str, member: int) -> Section:
         [name, f"{part.n_atoms:,}", f"{part.force_rmse:.4f}", f"{part.force_mae:.4f}"]
         for name, part in errors.elements.items()
     ]
-    table = Table(("element", "atoms", "force RMSE (eV/Å)", "MAE (eV/Å)"), rows)
+    table = Table(("element", "atoms", "force RMSE (eV/Å)", "MAE (eV/Å)"), rows, numbers_from=1)
     blocks: list[Block] = [drawn]
     if len(rows) > 1:
         blocks.append(table)

@@ -81,7 +81,7 @@ def _outcome(material: Material) -> list[str]:
 
 def _level(level: dict) -> Table:
     rows = [(str(key), _short(value)) for key, value in sorted(level["settings"].items())]
-    return Table(("setting", "value"), rows, f"{level['count']} labels", numbers_from=2)
+    return Table(("setting", "value"), rows, f"{level['count']} labels")
 
 
 def _short(value: object, limit: int = 400) -> str:
@@ -117,13 +117,13 @@ def history_section(material: Material, summary: CampaignSummary) -> Section:
         )
     else:
         left_out.append("No shares of accurate and doubtful frames: no exploration has been judged yet.")
-    blocks.append(Table(headings, rows, caption))
+    blocks.append(Table(headings, rows, caption, numbers_from=1))
     blocks += _details(material)
     if material.total_hours:
         blocks.append(
             Text(
                 "Core-hours are wall time times the cores asked for; calculations that gave no result are "
-                "not counted unless the campaign recorded them.",
+                "not counted.",
                 quiet=True,
             )
         )
@@ -174,7 +174,7 @@ def _details(material: Material) -> list[Block]:
     blocks: list[Block] = [
         Folded(
             "Ends of trajectories, frames left out, fresh errors by element and temperature, verdicts",
-            [Table(headings, rows, numbers_from=9)],
+            [Table(headings, rows)],
         )
     ]
     costs = [
@@ -185,7 +185,8 @@ def _details(material: Material) -> list[Block]:
         for view in material.views
     ]
     if material.total_hours:
-        blocks.append(Folded("Core-hours by stage", [Table(("iteration", *_stages(material)), costs)]))
+        table = Table(("iteration", *_stages(material)), costs, numbers_from=1)
+        blocks.append(Folded("Core-hours by stage", [table]))
     return blocks
 
 

@@ -81,7 +81,7 @@ def _composition(heading: str, found: Composition) -> Table:
     if len(order) > MOST_ROWS:
         rest = [sum(found[name][part] for name in order[MOST_ROWS:]) for part in (0, 1)]
         rows.append([f"{len(order) - MOST_ROWS} more", *map(str, rest), str(sum(rest))])
-    return Table((heading, "training", "held out", "frames"), rows)
+    return Table((heading, "training", "held out", "frames"), rows, numbers_from=1)
 
 
 def _in_order(name: str) -> tuple[float, str]:
@@ -111,9 +111,7 @@ def failures_section(material: Material) -> Section:
     ends = Counter(str(run.get("end")) for run in material.runs)
     if ends:
         rows = [[name, str(count), _example(material, name)] for name, count in ends.most_common()]
-        blocks.append(
-            Table(("end of a trajectory", "trajectories", "message of the newest"), rows, numbers_from=9)
-        )
+        blocks.append(Table(("end of a trajectory", "trajectories", "message of the newest"), rows))
     fizzled = list(_fizzled(material))
     if fizzled:
         blocks.append(
@@ -128,7 +126,7 @@ def failure_table(failures: list[Failures]) -> Table:
         [failure.kind.value, str(failure.count), failure.example, REMEDIES[failure.kind].advice]
         for failure in failures
     ]
-    return Table(("class", "number", "example", "what to do"), rows, "Calculations without a result", 9)
+    return Table(("class", "number", "example", "what to do"), rows, "Calculations without a result")
 
 
 def _example(material: Material, end: str) -> str:
@@ -185,9 +183,7 @@ def _member(model: Mapping[str, Any], found: IterationView | None) -> list[str]:
 
 def _health(material: Material) -> list[Block]:
     found: list[Block] = [
-        Table((f"iteration {view.index}", "value"), view.health, numbers_from=9)
-        for view in material.views
-        if view.health
+        Table((f"iteration {view.index}", "value"), view.health) for view in material.views if view.health
     ]
     if not found:
         return [Text("The health of the committee has not been recorded.", quiet=True)]
@@ -249,11 +245,11 @@ def versions_section(material: Material) -> Section:
     blocks: list[Block] = [
         Beside(
             [
-                Table(("recorded with the campaign", "version"), rows, numbers_from=9),
-                Table(("beside the program that wrote this page", "version"), _installed(), numbers_from=9),
+                Table(("recorded with the campaign", "version"), rows),
+                Table(("beside the program that wrote this page", "version"), _installed()),
             ]
         ),
-        Table(("SHA-256", "value"), hashes, numbers_from=9),
+        Table(("SHA-256", "value"), hashes),
         Text(
             f"Seed of the campaign: {material.param.get('seed', '–')}. Folder: {campaign['work_dir']}.",
             quiet=True,

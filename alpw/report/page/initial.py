@@ -49,12 +49,12 @@ def structures_section(summary: InitSummary) -> Section:
         "held out",
         "left out",
     )
-    blocks: list[Block] = [Table(headings, rows, numbers_from=9)]
+    blocks: list[Block] = [Table(headings, rows)]
     problems = [
         (structure.name, problem) for structure in summary.structures for problem in structure.problems
     ]
     if problems:
-        blocks.append(Folded("Problems", [Table(("structure", "problem"), problems, numbers_from=9)]))
+        blocks.append(Folded("Problems", [Table(("structure", "problem"), problems)]))
     return Section("structures", "Start structures", blocks)
 
 

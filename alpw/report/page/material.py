@@ -9,7 +9,7 @@ from typing import Any
 
 from pymongo.database import Database
 
-from alpw.database import campaigns, iterations, report_data
+from alpw.database import campaigns, costs, iterations, report_data
 from alpw.database.configurations import Role
 from alpw.database.iteration_view import IterationView, view
 from alpw.database.report_data import Failures, Row
@@ -24,6 +24,7 @@ class Material:
 
     @property
     def name(self) -> str:
+        """By which the campaign is called."""
         return str(self.campaign["_id"])
 
     @cached_property
@@ -44,6 +45,7 @@ class Material:
 
     @cached_property
     def rows(self) -> list[Row]:
+        """All its configurations, labelled or not, oldest first."""
         return report_data.rows(self.db, self.name)
 
     @property
@@ -58,28 +60,35 @@ class Material:
 
     @cached_property
     def hours(self) -> dict[int, dict[str, float]]:
-        """Core-hours by iteration and stage."""
-        threads = (self.param.get("train") or {}).get("threads") or 1
-        return report_data.core_hours(self.db, self.name, self.views, self.rows, threads)
+        """Core-hours in h by iteration and stage: as recorded with the verdict, else as spent so far."""
+        return {
+            found.index: found.core_hours or costs.spent(self.db, self.name, found.index)
+            for found in self.views
+        }
 
     @property
     def total_hours(self) -> float:
+        """Core-hours in h of all iterations."""
         return sum(sum(spent.values()) for spent in self.hours.values())
 
     @cached_property
     def failures(self) -> list[Failures]:
+        """Calculations without a result by class, the most frequent one first."""
         return report_data.failures(self.db, self.name)
 
     @cached_property
     def levels(self) -> list[dict[str, Any]]:
+        """Levels of theory of the labels, see `report_data.levels`; the most frequent one first."""
         return report_data.levels(self.db, self.name)
 
     @cached_property
     def runs(self) -> list[dict[str, Any]]:
+        """Trajectories without frames; ``temperature`` in K, ``pressure`` in bar, ``timestep`` in ps."""
         return report_data.runs(self.db, self.name)
 
     @cached_property
     def members(self) -> list[dict[str, Any]]:
+        """Models by iteration and member; ``wall_time`` in s, ``size`` in bytes."""
         return report_data.members(self.db, self.name)
 
     def committee(self, index: int) -> list[dict[str, Any]]:

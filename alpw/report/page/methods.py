@@ -7,6 +7,8 @@ from typing import Any
 
 CODES = {"xtb": "tblite", "cp2k": "CP2K", "vasp": "VASP", "pwmat": "PWmat", "ase": "an ASE calculator"}
 
+TRAINERS = {"deepmd": "deepmd-kit", "matpl": "PWMLFF or MatPL"}
+
 OPTIMIZERS = {
     "ADAM": "Adam",
     "ADAMW": "Adam with decaying weights",
@@ -17,6 +19,13 @@ OPTIMIZERS = {
 DEFINITIONS = {
     "dpgen": "the root mean square distance of the members' forces from their mean",
     "legacy": "the largest distance of a member's force from their mean",
+}
+
+DECISIVE = {
+    "committee": "The largest deviation at an atom of a frame decides its class.",
+    "kpu": "The mean over the atoms of a frame decides its class.",
+    "both": "The class of a frame is the worse of two: by the largest deviation at one of its atoms, and by "
+    "the mean KPU over them.",
 }
 
 Block = Mapping[str, Any]
@@ -45,15 +54,19 @@ def counted(count: int, what: str, plural: str | None = None) -> str:
 
 def model_sentences(train: Block) -> Iterator[str]:
     """The network and its training."""
-    descriptor, fitting = train["descriptor"], train["fitting_net"]
     trainer = train.get("trainer", "alpw")
-    made = "" if trainer == "alpw" else f" by {trainer}"
+    model = f"The model is a Deep Potential for {listed(train['atom_type'])}"
+    if trainer == "deepmd" and train.get("deepmd_input"):
+        # What deepmd-kit reads instead of the other keys; these say nothing about the model.
+        yield f"{model}, trained by deepmd-kit, from the user's input {train['deepmd_input']}."
+        return
+    descriptor, fitting = train["descriptor"], train["fitting_net"]
+    made = "" if trainer == "alpw" else f" by {TRAINERS.get(trainer, trainer)}"
     yield (
-        f"The model is a Deep Potential for {listed(train['atom_type'])} with the smooth two-body embedding "
-        f"descriptor se_e2_a, trained{made} in {train.get('precision', 'float64')}: cutoff "
-        f"{number(descriptor['rcut'])} Å, smoothed from {number(descriptor['rcut_smth'])} Å, embedding nets "
-        f"of {layers(descriptor['neuron'])} neurons with {descriptor['axis_neuron']} axis neurons, fitting "
-        f"nets of {layers(fitting['neuron'])}."
+        f"{model} with the smooth two-body embedding descriptor se_e2_a, trained{made} in "
+        f"{train.get('precision', 'float64')}: cutoff {number(descriptor['rcut'])} Å, smoothed from "
+        f"{number(descriptor['rcut_smth'])} Å, embedding nets of {layers(descriptor['neuron'])} neurons with "
+        f"{descriptor['axis_neuron']} axis neurons, fitting nets of {layers(fitting['neuron'])}."
     )
     embedding = descriptor.get("type_embedding")
     if embedding:
@@ -126,10 +139,7 @@ def uncertainty_sentences(strategy: Block) -> Iterator[str]:
     )
     kpu = "the Kalman prediction uncertainty (KPU) of one model's forces, from the covariance of its weights"
     words = {"committee": committee, "kpu": kpu, "both": f"{committee}; beside it {kpu}"}
-    yield (
-        f"Uncertainty is measured by {words.get(measure, measure)}. The largest value over the atoms of a "
-        "frame decides its class."
-    )
+    yield f"Uncertainty is measured by {words[measure]}. {DECISIVE[measure]}"
     yield from _thresholds(strategy, measure)
     how = {
         "random": "at random",
@@ -166,8 +176,8 @@ def _thresholds(strategy: Block, measure: str) -> Iterator[str]:
         )
     if relative:
         yield (
-            f"The interval of KPU is relative: from {number(strategy.get('kpu_lower', 0.5))} times the mean "
-            f"at the beginning of the trajectories to {number(strategy.get('kpu_upper', 1.5))} times the "
+            f"The interval of KPU is relative: from {number(strategy['kpu_lower'])} times the mean "
+            f"at the beginning of the trajectories to {number(strategy['kpu_upper'])} times the "
             "lower bound."
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from pymongo.database import Database
 
 from alpw.database import configurations, models
 from alpw.database.configurations import Role
-from alpw.database.iteration_view import CalibrationView
 from alpw.errors import AlpwError
 from alpw.potential import DeepPotential
 from alpw.potential.dataset import prepare
 from alpw.potential.evaluation import Comparison, compare
+from alpw.trainers.registry import trainer_of
 from alpw.uncertainty.calibration import Calibration, Source, force_error
 from alpw.uncertainty.committee import force_deviation
 
@@ -25,8 +25,6 @@ Floats = NDArray[np.float64]
 
 MOST_FRAMES = 200
 """Frames that models are run on for one figure; a random sample of more looks the same."""
-
-OWN_TRAINER = "alpw"
 
 
 class Unavailable(AlpwError):
@@ -97,24 +95,6 @@ def sample(frames: list[ObjectId]) -> list[ObjectId]:
     return [frames[place] for place in sorted(chosen)]
 
 
-def stored_calibration(view: CalibrationView) -> Calibration | None:
-    """The calibration that a document holds, if all of it is there."""
-    names = [field.name for field in fields(Calibration)]
-    found = {name: view.document[name] for name in names if name in view.document}
-    found.setdefault("measure", view.measure)
-    source = found.get("source")
-    found["source"] = (
-        Source(source.get("covariance", ""), tuple(source.get("models", ())))
-        if isinstance(source, dict)
-        else Source()
-    )
-    if len(found) < len(names):
-        return None
-    for name in ("uncertainties", "errors"):
-        found[name] = tuple(float(value) for value in found[name])
-    return Calibration(**found)
-
-
 def uncalibrated(measure: str, uncertainty: Floats) -> Calibration:
     """The map that takes an uncertainty for the error itself."""
     largest = float(uncertainty.max(initial=0))
@@ -124,12 +104,13 @@ def uncalibrated(measure: str, uncertainty: Floats) -> Calibration:
 
 
 def _load(db: Database, model: dict[str, Any]) -> DeepPotential:
-    trainer = model.get("trainer", OWN_TRAINER)
-    if trainer != OWN_TRAINER:
-        raise Unavailable(f"Left out: models trained by {trainer} are not run for a report.")
     if not model.get("weights"):
         raise Unavailable("Left out: the weights of these models are no longer in the database.")
-    return DeepPotential.from_bytes(models.weights(db, model))
+    trainer = models.trainer(model)
+    potential = trainer_of(trainer).own_model(models.weights(db, model))
+    if potential is None:
+        raise Unavailable(f"Left out: models trained by {trainer} are not run for a report.")
+    return potential
 
 
 def _compare(db: Database, potential: DeepPotential, frames: list[ObjectId]) -> Comparison:

@@ -1,6 +1,6 @@
 """CP2K itself: equation of state, AIMD and relaxation that are killed and go on, labels of steps, stopping.
 
-The mechanics of many steps are tested with CP2K's own xTB, two seconds per SCF.
+The mechanics of many steps are tested with CP2K's own xTB at Γ, half a second per SCF.
 """
 
 import re
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import bulk
-from ase.eos import EquationOfState
 
 from alpw.codes.cp2k.data import executable
 from alpw.codes.protocol import Task
@@ -47,9 +46,6 @@ CONTROL = """\
         DO_EWALD T
       &END xTB
     &END QS
-    &KPOINTS
-      SCHEME MONKHORST-PACK 2 2 2
-    &END KPOINTS
     &SCF
       SCF_GUESS MOPAC
       EPS_SCF 1.0E-7
@@ -110,14 +106,16 @@ def test_lattice_constant_of_the_shipped_example_is_that_of_pbe(tmp_path):
     """PBE: 20.45 Å^3 per atom, hence 5.469 Å, and 88.6 GPa (Lejaeghere et al., Science 351, 2016)."""
     dft = Dft.model_validate({"dft_style": "cp2k", "input": EXAMPLE})
     volumes, energies = [], []
-    for a in (5.38, 5.43, 5.48, 5.53, 5.58):
+    for a in (5.42, 5.47, 5.52):
         atoms = bulk("Si", cubic=True, a=a)
         energies.append(run_label(CP2K, atoms, tmp_path / str(a), dft, timeout=500).label.energy)
         volumes.append(atoms.get_volume())
-    volume, _, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit()
-    # Measured 5.471 Å and 89.6 GPa; the mesh of 2 x 2 x 2 and 120 Ry cost little here.
+    # Three volumes around the minimum, where a parabola is as good as an equation of state.
+    curvature, slope, _ = np.polyfit(volumes, energies, 2)
+    volume = -slope / (2 * curvature)
+    # The mesh of 2 x 2 x 2 and 120 Ry cost little here.
     assert volume ** (1 / 3) == pytest.approx(5.469, rel=5e-3)
-    assert modulus * 160.2177 == pytest.approx(88.6, rel=0.05)
+    assert 2 * curvature * volume * 160.2177 == pytest.approx(88.6, rel=0.05)
 
 
 def test_label_of_a_step_of_aimd_is_that_of_a_single_point(aimd, dft, tmp_path):
@@ -183,7 +181,8 @@ def test_killed_relaxation_goes_on_and_ends_where_it_would_have_ended(dft, tmp_p
 def test_orbitals_of_a_similar_label_give_the_same_label_in_fewer_iterations(tmp_path):
     """At Γ: with k-points nothing is carried over."""
     control = tmp_path / "gamma.inp"
-    control.write_text(re.sub(r"    &KPOINTS(.|\n)*?&END KPOINTS\n", "", EXAMPLE.read_text()))
+    text = re.sub(r"    &KPOINTS(.|\n)*?&END KPOINTS\n", "", EXAMPLE.read_text())
+    control.write_text(text.replace("DZVP-MOLOPT", "SZV-MOLOPT"))
     dft = Dft.model_validate({"dft_style": "cp2k", "input": control})
     first, second = rattled_silicon(), rattled_silicon()
     second.rattle(0.01, seed=3)

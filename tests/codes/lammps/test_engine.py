@@ -36,6 +36,26 @@ def test_trajectory_at_constant_volume_is_that_of_the_native_pair_style(
     check_against_native(result, native_run(atoms, lennard_jones, commands, 200))
 
 
+def test_ramp_is_that_of_the_native_thermostat_over_the_whole_run(
+    argon, lennard_jones, native_run, make_task, go
+):
+    atoms = argon("oblique")
+    task = make_task(atoms, 200, ensemble="nvt", temperature_end=300.0, seed=SEED, restart_stride=50)
+    commands = [VELOCITY, "fix 1 all nvt temp 60 300 0.1", "timestep 0.004"]
+    check_against_native(go(task, lennard_jones), native_run(atoms, lennard_jones, commands, 200))
+
+
+def test_heavier_atoms_move_as_slowly_as_their_masses_say(argon, lennard_jones, native_run, make_task, go):
+    atoms = argon("oblique")
+    result = go(make_task(atoms, 100, masses={"Ar": 160.0, "H": 2.0}, seed=SEED), lennard_jones)
+    assert set(result.template.get_masses()) == {160.0}
+    atoms.set_masses([160.0] * len(atoms))
+    commands = [VELOCITY, "fix 1 all nve", "timestep 0.004"]
+    check_against_native(result, native_run(atoms, lennard_jones, commands, 100))
+    forces = lennard_jones.predict(result.atoms(len(result) - 1)).forces
+    assert result.max_forces[-1] == pytest.approx(np.linalg.norm(forces, axis=1).max(), abs=1e-9)
+
+
 @pytest.mark.parametrize("cell", ["cubic", "oblique", "left-handed"])
 @pytest.mark.parametrize("barostat", ["iso", "aniso", "tri"])
 def test_trajectory_at_constant_pressure_is_that_of_the_native_pair_style(
@@ -86,17 +106,17 @@ def test_first_frame_is_the_input(argon, lennard_jones, make_task, go):
     assert result.temperatures[0] == pytest.approx(60.0, rel=1e-12)
 
 
-def test_energy_is_conserved_and_motion_continuous_through_hundreds_of_wraps(
+def test_energy_is_conserved_and_motion_continuous_through_a_hundred_wraps(
     argon, lennard_jones, make_task, go
 ):
     atoms = argon("cubic")[:8]
     atoms.set_cell(np.diag([14.0, 12.0, 13.0]), scale_atoms=True)
-    task = make_task(atoms, 8000, temperature=900.0, timestep=0.002, stride=20)
+    task = make_task(atoms, 3000, temperature=900.0, timestep=0.002, stride=20)
     result = go(task, lennard_jones)
     kinetic = 1.5 * (len(atoms) - 1) * units.kB * result.temperatures
     total = result.potential_energies + kinetic
     wraps = abs(np.diff(np.floor(np.linalg.solve(atoms.cell.T, result.positions.reshape(-1, 3).T).T), axis=0))
-    assert wraps.sum() > 300
+    assert wraps.sum() > 100
     # Velocity Verlet at 2 fs oscillates by 1e-4 eV around hard collisions of argon and does not drift.
     assert np.ptp(total) < 2e-3
     assert abs(total[-100:].mean() - total[:100].mean()) < 2e-4
@@ -117,12 +137,12 @@ def test_thermostat_gives_the_mean_temperature_and_its_canonical_fluctuation(
     argon, lennard_jones, make_task, go
 ):
     atoms = argon("cubic")
-    result = go(make_task(atoms, 12_000, ensemble="nvt"), lennard_jones)
+    result = go(make_task(atoms, 3_000, ensemble="nvt"), lennard_jones)
     temperatures = result.temperatures[len(result) // 6 :]
-    # 40 ps hold about 200 independent samples of a spread of 8.8 K, so the mean is known to 0.6 K.
-    assert temperatures.mean() == pytest.approx(60.0, abs=3.0)
+    # 10 ps hold about 50 independent samples of a spread of 8.8 K, so the mean is known to 1.3 K.
+    assert temperatures.mean() == pytest.approx(60.0, abs=4.0)
     # var(T) = 2 T^2 / (3N - 3) in the canonical ensemble.
-    assert temperatures.std() == pytest.approx(60.0 * np.sqrt(2 / 93), rel=0.2)
+    assert temperatures.std() == pytest.approx(60.0 * np.sqrt(2 / 93), rel=0.25)
 
 
 @pytest.mark.parametrize("barostat", ["iso", "aniso", "tri"])
@@ -141,9 +161,9 @@ def test_compressed_cell_expands_and_stretched_cell_shrinks(
 
 def test_barostat_reaches_the_requested_pressure(argon, lennard_jones, make_task, go):
     atoms = argon("cubic")
-    task = make_task(atoms, 3000, ensemble="npt-iso", pressure=2000.0, temperature=40.0)
+    task = make_task(atoms, 1800, ensemble="npt-iso", pressure=2000.0, temperature=40.0)
     result = go(task, lennard_jones)
-    # The spread of the pressure is some 300 bar and it decorrelates within 0.5 ps: 60 bar on a mean of 9 ps.
+    # The spread of the pressure is some 300 bar and it decorrelates within 0.5 ps: 80 bar on a mean of 5 ps.
     assert result.pressures[len(result) // 4 :].mean() == pytest.approx(2000.0, abs=200.0)
 
 
@@ -318,10 +338,8 @@ def test_restart_goes_on_across_flips_and_wraps(cell, options, argon, lennard_jo
     parts = go(task, model)
     # The second attempt evaluates the steps from the restart file on, the setup once more, and nothing else.
     assert model.calls - (task.n_steps - 10) <= task.n_steps - 150 + 2
-    # A restart file keeps positions and velocities to the last bit; only the order of sums differs.
-    np.testing.assert_allclose(parts.positions, whole.positions, atol=1e-7)
-    np.testing.assert_allclose(parts.cells, whole.cells, atol=1e-7)
-    np.testing.assert_allclose(parts.pressures, whole.pressures, rtol=1e-6, atol=1e-2)
+    for series in ("positions", "cells", "pressures", "temperatures", "max_forces"):
+        np.testing.assert_array_equal(getattr(parts, series), getattr(whole, series))
 
 
 def test_flipped_box_is_the_same_cell():

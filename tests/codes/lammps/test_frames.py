@@ -17,16 +17,11 @@ STRIDE = 10
 ATOMS = Atoms("SiC", positions=[[0, 0, 0], [2, 2, 2]], cell=[5, 5, 5], pbc=True)
 COMMITTEE = Layout(2, STRIDE, "legacy", 3)
 FORCE_NUMBERS = {"max_f": 0.3, "mean_f": 0.2, "min_f": 0.1, "worst_atom": 1, "energy_deviation": 0.01}
-VIRIAL_NUMBERS = {"max_v": 0.06, "mean_v": 0.05, "min_v": 0.04}
-NUMBERS = {
-    None: {},
-    "dpgen": FORCE_NUMBERS | VIRIAL_NUMBERS,
-    "legacy": FORCE_NUMBERS | VIRIAL_NUMBERS,
-    "kpu": FORCE_NUMBERS,
-}
+NUMBERS = FORCE_NUMBERS | {"max_v": 0.06, "mean_v": 0.05, "min_v": 0.04}
+KPU_NUMBERS = {"max_kpu": 3.0, "mean_kpu": 2.0, "min_kpu": 1.0, "worst_atom_kpu": 0, "energy_kpu": 0.5}
 
 
-def add(writer: TrajectoryWriter, frame: int, deviation: str | None = "legacy") -> None:
+def add(writer: TrajectoryWriter, frame: int, numbers: dict[str, float] = NUMBERS) -> None:
     writer.append(
         STRIDE * frame,
         np.eye(3) * (5 + frame),
@@ -34,7 +29,8 @@ def add(writer: TrajectoryWriter, frame: int, deviation: str | None = "legacy") 
         temperature=300.0 + frame,
         potential_energy=-1.0 * frame,
         pressure=5.0,
-        **NUMBERS[deviation],
+        max_force=0.7,
+        **numbers,
     )
 
 
@@ -54,8 +50,8 @@ def test_what_is_written_is_read(directory):
     assert len(result) == 5
     assert result.deviation == "legacy"
     np.testing.assert_array_equal(result.temperatures, 300.0 + np.arange(5))
-    assert list(result.deviations) == list(NUMBERS["legacy"])
-    for name, number in NUMBERS["legacy"].items():
+    assert list(result.deviations) == list(NUMBERS)
+    for name, number in NUMBERS.items():
         np.testing.assert_array_equal(result.deviations[name], np.full(5, number))
     frame = result.frames()[3]
     assert str(frame.symbols) == "SiC"
@@ -64,21 +60,27 @@ def test_what_is_written_is_read(directory):
     assert result.end is None
 
 
-@pytest.mark.parametrize("deviation", [None, "dpgen", "legacy", "kpu"])
-def test_file_can_be_read_by_its_first_line_alone(deviation, tmp_path):
-    with TrajectoryWriter(tmp_path, Layout(2, STRIDE, deviation, 4)) as writer:
+@pytest.mark.parametrize(
+    ("deviation", "draws", "uncertainty"),
+    [(None, 0, {}), ("dpgen", 0, NUMBERS), (None, 64, KPU_NUMBERS), ("legacy", 64, NUMBERS | KPU_NUMBERS)],
+)
+def test_file_can_be_read_by_its_first_line_alone(deviation, draws, uncertainty, tmp_path):
+    with TrajectoryWriter(tmp_path, Layout(2, STRIDE, deviation, 4, draws)) as writer:
         for frame in range(3):
-            add(writer, frame, deviation)
+            add(writer, frame, uncertainty)
+        largest = {name: [uncertainty[name]] * 3 for name in ("max_f", "mean_kpu") if name in uncertainty}
+        assert writer.criteria == largest
     line, data = (tmp_path / FRAMES_FILE).read_bytes().split(b"\n", 1)
     header = json.loads(line)
-    assert (header["version"], header["deviation"], header["members"]) == (2, deviation, 4)
+    assert (header["version"], header["deviation"], header["members"]) == (3, deviation, 4)
+    assert header["draws"] == draws
     numbers = [(name, kind) for name, _, kind in header["columns"]]
     shape = (header["n_atoms"], 3)
     record = [("step", "<i8"), *numbers, ("cell", "<f8", (3, 3)), ("positions", "<f8", shape)]
     records = np.frombuffer(data, record)
     np.testing.assert_array_equal(records["step"], [0, 10, 20])
     np.testing.assert_array_equal(records["positions"][2], ATOMS.positions + 2)
-    for name, number in NUMBERS[deviation].items():
+    for name, number in uncertainty.items():
         np.testing.assert_array_equal(records[name], np.full(3, number))
 
 
@@ -100,7 +102,7 @@ def test_torn_first_line_is_a_trajectory_without_frames(directory, kept):
     path = directory / FRAMES_FILE
     path.write_bytes(path.read_bytes()[:kept])
     assert len(read_result(directory)) == 0
-    assert list(read_result(directory).deviations) == list(NUMBERS["legacy"])
+    assert list(read_result(directory).deviations) == list(NUMBERS)
 
 
 def test_no_frames_yet_is_an_empty_trajectory(directory):
@@ -115,7 +117,7 @@ def test_no_frames_yet_is_an_empty_trajectory(directory):
 @pytest.mark.parametrize("line", [b"[]\n", b"{}\n", bytes(range(256)), b'{"version": 1}\n'])
 def test_file_of_another_kind_is_refused_with_its_name(directory, line):
     (directory / FRAMES_FILE).write_bytes(line)
-    with pytest.raises(InputError, match=r"frames.bin: not the frames of a trajectory in version 2"):
+    with pytest.raises(InputError, match=r"frames.bin: not the frames of a trajectory in version 3"):
         read_result(directory)
 
 
@@ -123,10 +125,10 @@ def test_writer_keeps_frames_up_to_the_latest_usable_restart(directory):
     for step in (10, 20, 90):
         (directory / f"restart.{step}").touch()
     with TrajectoryWriter(directory, COMMITTEE) as writer:
-        assert (writer.n_frames, writer.last["step"], writer.deviations) == (3, 20, [0.3] * 3)
+        assert (writer.n_frames, writer.last["step"], writer.criteria) == (3, 20, {"max_f": [0.3] * 3})
         assert len(read_result(directory)) == 3
         add(writer, 3)
-        assert writer.deviations == [0.3] * 4
+        assert writer.criteria == {"max_f": [0.3] * 4}
     np.testing.assert_array_equal(read_result(directory).steps, [0, 10, 20, 30])
     rows = np.loadtxt(directory / TABLE_FILE)
     np.testing.assert_array_equal(rows[:, 0], [0, 10, 20, 30])
@@ -135,13 +137,13 @@ def test_writer_keeps_frames_up_to_the_latest_usable_restart(directory):
 def test_writer_without_restart_file_starts_afresh(directory):
     with TrajectoryWriter(directory, COMMITTEE) as writer:
         assert writer.last is None
-        assert writer.deviations == []
+        assert writer.criteria == {"max_f": []}
     assert len(read_result(directory)) == 0
 
 
 def test_frames_of_another_committee_are_not_gone_on_from(directory):
     (directory / "restart.20").touch()
-    with pytest.raises(InputError, match=r"deviation='legacy', members=3\); this task writes .*'dpgen'"):
+    with pytest.raises(InputError, match=r"deviation='legacy', members=3, .*; this task writes .*'dpgen'"):
         TrajectoryWriter(directory, Layout(2, STRIDE, "dpgen", 3))
     assert len(read_records(directory)[1]) == 5
 

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from alpw.codes.lammps.inputs import Ensemble, ExplorationTask, Limits
+from alpw.codes.lammps.template import Template
 from alpw.errors import InputError
 
 
@@ -43,32 +44,43 @@ def test_task_survives_json(tmp_path):
     assert copy.temperature == 1 / 3
     assert (copy.seed, copy.limits) == (2**40, Limits(force=50.0))
     assert (copy.samples, copy.deviation, copy.stop_above, copy.stop_after) == (None, "dpgen", None, None)
+    assert copy.stop_above_kpu is None
+
+
+def test_template_and_masses_survive_json(tmp_path):
+    template = Template("in", "variable TEMP equal 70\nrun 30", {"a/b.dat": "x"})
+    state = {"ensemble": "template", "temperature": 70.0, "n_steps": 30}
+    original = task(template=template, masses={"Si": 30.0}, **state)
+    original.write(tmp_path / "task.json")
+    copy = ExplorationTask.read(tmp_path / "task.json")
+    assert (copy.template, copy.masses, copy.n_frames) == (template, {"Si": 30.0}, 4)
+    assert set(copy.atoms.get_masses()) == {30.0}
+    with pytest.raises(InputError, match="n_steps: 40, but in says 30"):
+        task(template=template, **{**state, "n_steps": 40})
 
 
 def test_what_is_asked_about_uncertainty_survives_json(tmp_path):
     committee = task(deviation="legacy", stop_above=0.3, stop_after=5)
-    draws = task(models=["0.pt"], samples="0.samples.pt")
-    for original, measure in ((committee, "legacy"), (draws, "kpu")):
+    draws = task(models=["0.pt"], samples="0.draws.pt", stop_above_kpu=2.0, stop_after=5)
+    both = task(samples="0.draws.pt", stop_above=0.3, stop_above_kpu=2.0, stop_after=5)
+    for original, definition in ((committee, "legacy"), (draws, None), (both, "dpgen")):
         original.write(tmp_path / "task.json")
         copy = ExplorationTask.read(tmp_path / "task.json")
         assert copy.samples == original.samples
-        assert (copy.deviation, copy.stop_above, copy.stop_after) == (
-            original.deviation,
-            original.stop_above,
-            original.stop_after,
-        )
-        assert copy.measure == measure
-    assert task(models=["0.pt"]).measure is None
+        for name in ("deviation", "stop_above", "stop_above_kpu", "stop_after"):
+            assert getattr(copy, name) == getattr(original, name)
+        assert copy.definition == definition
+    assert task(models=["0.pt"]).definition is None
 
 
 def test_task_of_an_earlier_version_is_still_read(tmp_path):
     path = tmp_path / "task.json"
     task().write(path)
     values = json.loads(path.read_text())
-    for name in ("samples", "deviation", "stop_above", "stop_after"):
+    for name in ("samples", "deviation", "stop_above", "stop_above_kpu", "stop_after", "masses", "template"):
         del values[name]
     path.write_text(json.dumps(values))
-    assert ExplorationTask.read(path).measure == "dpgen"
+    assert ExplorationTask.read(path).definition == "dpgen"
 
 
 @pytest.mark.parametrize(
@@ -84,14 +96,21 @@ def test_task_of_an_earlier_version_is_still_read(tmp_path):
         ({"stride": 0}, "stride: 0; a positive number is needed"),
         ({"n_steps": -1}, "n_steps: -1; must not be negative"),
         ({"deviation": "max"}, "deviation: found 'max'; one of dpgen, legacy"),
-        ({"samples": "s.pt"}, "samples: found with 2 models; draws of the weights belong to one"),
+        ({"temperature_end": 0.0}, "temperature_end: 0.0; a positive number is needed"),
+        ({"temperature_end": 5.0, "ensemble": "nve"}, "temperature_end: has no effect with nve"),
+        ({"masses": {"Sj": 1.0}}, "masses: 'Sj': 1.0; an element and its mass in u"),
+        ({"ensemble": "template"}, "template: the ensemble 'template' and a template need each other"),
         ({"stop_above": 0.3}, "stop_above: has no effect without stop_after"),
-        ({"stop_after": 3}, "stop_above: None; stop_after needs a positive number"),
-        ({"stop_after": 3, "stop_above": 0.0}, "stop_above: 0.0; stop_after needs a positive number"),
+        ({"stop_after": 3}, "stop_after: needs stop_above or stop_above_kpu"),
+        ({"stop_after": 3, "stop_above": 0.0}, "stop_above: 0.0; a positive number is needed"),
+        (
+            {"stop_after": 3, "stop_above_kpu": 2.0},
+            "stop_above_kpu: there is no such uncertainty without samples",
+        ),
         ({"stop_after": 0, "stop_above": 0.3}, "stop_after: 0; a positive number is needed"),
         (
             {"stop_after": 3, "stop_above": 0.3, "models": ["0.pt"]},
-            "stop_after: a single model without samples has no uncertainty to stop at",
+            "stop_above: there is no such uncertainty without several models",
         ),
         ({"atoms": Atoms("Si", cell=[5, 5, 5], pbc=True)}, "atoms: 1 atoms; dynamics needs two or more"),
         ({"atoms": Atoms("Si2", cell=[5, 5, 0])}, "atoms: the cell has no volume"),

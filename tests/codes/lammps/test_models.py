@@ -194,22 +194,35 @@ def test_kpu_on_the_fly_is_that_of_the_frame_and_shares_the_environment(
     samples.save(tmp_path / "draws.pt")
     model = parent.tabulated(TableOptions()) if compressed else parent
     driver, measure = load(make_task(model, samples=tmp_path / "draws.pt"))
-    assert (measure.deviation, measure.members) == ("kpu", 6)
+    assert (measure.deviation, measure.members, measure.draws) == (None, 1, 6)
     driver.close_pairs(atoms, 1.5)
     found = measure(atoms, driver.predict(atoms))
     assert len(counted) == 1
     expected = sampled_kpu(parent, samples, atoms)
     assert found == pytest.approx(
         {
-            "max_f": expected.u_force.max(),
-            "mean_f": expected.u_force.mean(),
-            "min_f": expected.u_force.min(),
-            "worst_atom": expected.u_force.argmax(),
-            "energy_deviation": expected.u_energy,
+            "max_kpu": expected.u_force.max(),
+            "mean_kpu": expected.u_force.mean(),
+            "min_kpu": expected.u_force.min(),
+            "worst_atom_kpu": expected.u_force.argmax(),
+            "energy_kpu": expected.u_energy,
         },
         abs=1e-12,
     )
-    assert found["max_f"] > 1e-6
+    assert found["max_kpu"] > 1e-6
+
+
+def test_both_measures_say_of_one_frame_what_each_says_alone(make_task, draws, atoms, counted, tmp_path):
+    models = [make_model(seed) for seed in (1, 2, 3)]
+    draws(models[0]).save(tmp_path / "draws.pt")
+    driver, measure = load(make_task(*models, samples=tmp_path / "draws.pt", deviation="legacy"))
+    assert (measure.deviation, measure.members, measure.draws) == ("legacy", 3, 6)
+    found = measure(atoms, driver.predict(atoms))
+    assert len(counted) == 1
+    committee = load(make_task(*models, deviation="legacy"))[1](atoms, driver.predict(atoms))
+    kpu = load(make_task(models[0], samples=tmp_path / "draws.pt"))[1](atoms, driver.predict(atoms))
+    assert found == pytest.approx(committee | kpu, abs=1e-12)
+    assert not committee.keys() & kpu.keys()
 
 
 def test_draws_of_another_model_are_refused_with_their_file(make_task, draws, tmp_path):

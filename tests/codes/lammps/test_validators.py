@@ -30,7 +30,7 @@ def written(task, tmp_path):
 
     def write(n_frames, end=(EndReason.COMPLETED, 40), **values):
         task.write(tmp_path / TASK_FILE)
-        layout = Layout(len(task.atoms), task.stride, task.measure, len(task.models))
+        layout = Layout(len(task.atoms), task.stride, task.definition, len(task.models))
         numbers = {column.name: 1.0 for column in layout.columns} | values
         with TrajectoryWriter(tmp_path, layout) as writer:
             for k in range(n_frames):

@@ -29,32 +29,20 @@ NCORE = 2
 """
 
 PHYSICS_ONLY = {
-    "aliasing_incar": FailureKind.INPUT,
     "bravais": FailureKind.GEOMETRY,
     "dentet": FailureKind.INPUT,
-    "fexcf": FailureKind.GEOMETRY,
-    "hnform": FailureKind.GEOMETRY,
     "ibzkpt": FailureKind.GEOMETRY,
-    "incorrect_shift": FailureKind.INPUT,
     "inv_rot_mat": FailureKind.GEOMETRY,
-    "ksymm": FailureKind.GEOMETRY,
     "nicht_konv": FailureKind.GEOMETRY,
     "point_group": FailureKind.GEOMETRY,
     "posmap": FailureKind.GEOMETRY,
-    "pricel": FailureKind.GEOMETRY,
-    "pricelv": FailureKind.GEOMETRY,
-    "read_error": FailureKind.INPUT,
     "real_optlay": FailureKind.INPUT,
     "rhosyg": FailureKind.GEOMETRY,
-    "rot_matrix": FailureKind.GEOMETRY,
-    "rspher": FailureKind.INPUT,
-    "set_core_wf": FailureKind.INPUT,
     "spin_polarized_harris": FailureKind.INPUT,
-    "symprec_noise": FailureKind.GEOMETRY,
     "tet": FailureKind.INPUT,
     "triple_product": FailureKind.GEOMETRY,
 }
-"""Errors that only a change of physics would mend."""
+"""Some errors that only a change of physics would mend."""
 
 NUMERICAL = {
     "algo_tet": ("ALGO", FailureKind.SCF),
@@ -63,19 +51,13 @@ NUMERICAL = {
     "coef": ("", FailureKind.NODE),
     "dfpt_ncore": ("NCORE", FailureKind.INPUT),
     "edddav": ("ALGO", FailureKind.SCF),
-    "eddiag": ("ALGO", FailureKind.SCF),
     "eddrmm": ("ALGO", FailureKind.SCF),
     "elf_kpar": ("KPAR", FailureKind.INPUT),
-    "grad_not_orth": ("ALGO", FailureKind.SCF),
     "nbands_not_sufficient": ("NBANDS", FailureKind.SCF),
-    "pdsyevx": ("ALGO", FailureKind.SCF),
-    "pssyevx": ("ALGO", FailureKind.SCF),
-    "subspacematrix": ("ALGO", FailureKind.SCF),
-    "too_few_bands": ("NBANDS", FailureKind.SCF),
-    "zheev": ("ALGO", FailureKind.SCF),
     "zpotrf": ("NCORE", FailureKind.GEOMETRY),
 }
-"""Errors that have a numerical remedy: what it changes first, and what the label fails of when none helps."""
+"""Some errors that have a numerical remedy, one for each remedy and class: what it changes first, and what
+the label fails of when none helps."""
 
 SYSTEM = {
     "exit": ("", FailureKind.UNKNOWN),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,23 @@ def training_options(section: Train, seed: int, *, warm_start: bool = False) -> 
         warm_start=warm_start,
         **(_kalman(optimizer) if optimizer.is_kalman else _adam(optimizer)),
     )
+
+
+def longer(section: Train, factor: float, *, held_out: bool = True) -> Train:
+    """The block ``train`` of a training that takes ``factor`` times as long.
+
+    Args:
+        section: the block.
+        factor: of the epochs, or of the steps.
+        held_out: whether there are held-out frames that may end it early.
+    """
+    optimizer = section.optimizer
+    changes: dict[str, Any] = {"epochs": math.ceil(optimizer.epochs * factor)}
+    if optimizer.steps is not None:
+        changes["steps"] = math.ceil(optimizer.steps * factor)
+    if not held_out:
+        changes["patience"] = None
+    return section.model_copy(update={"optimizer": optimizer.model_copy(update=changes)})
 
 
 def _adam(optimizer: Optimizer) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from alpw.errors import InputError
 from alpw.formats import write_extxyz, write_pwdata
 from alpw.potential import DeepPotential, DeepPotentialConfig, TrainingOptions, train
 from alpw.structures.frame import Label, LabelledFrame
-from alpw.workflows.training import model_config, read_frames, training_options
+from alpw.trainers.section import longer, model_config, read_frames, training_options
 
 
 def section(tmp_path, **keys: Any) -> Train:
@@ -34,6 +34,15 @@ def silicon(n: int, seed: int = 0) -> list[LabelledFrame]:
         atoms.rattle(0.05, rng=rng)
         frames.append(LabelledFrame(atoms, Label(-40.0, rng.normal(size=(8, 3)), None)))
     return frames
+
+
+def test_a_longer_training_has_more_epochs_or_steps_and_nobody_to_stop_it_by_trained_frames(tmp_path):
+    optimizer = {"epochs": 3, "steps": 10, "patience": 2}
+    block = section(tmp_path, optimizer=optimizer)
+    found = training_options(longer(block, 2.5), 1)
+    assert (found.epochs, found.steps, found.patience) == (8, 25, 2)
+    assert training_options(longer(block, 1.0), 1) == training_options(block, 1)
+    assert longer(block, 1.0, held_out=False).optimizer.patience is None
 
 
 class TestNetwork:

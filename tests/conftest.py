@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -105,6 +106,8 @@ class Inputs:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # It may be ignored where the tests were started in the background, and is inherited.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def kill_everything(self) -> int:

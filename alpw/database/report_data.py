@@ -178,8 +178,9 @@ def explored(db: Database, campaign: str, index: int) -> dict[str, list[Explored
 
 def runs(db: Database, campaign: str) -> list[dict[str, Any]]:
     """What the trajectories of a campaign were, without their frames: settings, length, end."""
-    hidden = {"series": 0, "coordinates": 0}
-    return list(db[trajectories.COLLECTION].find({"campaign": campaign}, hidden).sort("_id", 1))
+    return list(
+        db[trajectories.COLLECTION].find({"campaign": campaign}, trajectories.WITHOUT_FRAMES).sort("_id", 1)
+    )
 
 
 def members(db: Database, campaign: str) -> list[dict[str, Any]]:

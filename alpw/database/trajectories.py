@@ -41,6 +41,9 @@ DEVIATION_SERIES = {
 A committee's numbers and those of Kalman prediction uncertainty have columns of their own, so that one frame
 may have both."""
 
+WITHOUT_FRAMES = {"series": 0, "coordinates": 0, "decisions": 0}
+"""Projection that leaves out whatever there is one of per frame."""
+
 MEASURES = {COMMITTEE: "max_force_deviation", KPU: "mean_kpu"}
 """The series, in eV/Å, that tells how uncertain a frame is by each measure.
 
@@ -120,14 +123,16 @@ def of_iteration(db: Database, campaign: str, iteration: int) -> list[dict[str, 
 
 def newest(db: Database, campaign: str) -> dict[str, Any] | None:
     """A trajectory of the last iteration that has any, without its arrays; None before the first."""
-    hidden = {"series": 0, "coordinates": 0, "decisions": 0}
-    return db[COLLECTION].find_one({"campaign": campaign}, hidden, sort=[("iteration", -1), ("key", 1)])
+    return db[COLLECTION].find_one(
+        {"campaign": campaign}, WITHOUT_FRAMES, sort=[("iteration", -1), ("key", 1)]
+    )
 
 
 def without_frames(db: Database, campaign: str, iteration: int) -> list[dict[str, Any]]:
     """An iteration's trajectories as they were planned and ended, without what is saved of their frames."""
-    hidden = {"series": 0, "coordinates": 0, "decisions": 0}
-    return list(db[COLLECTION].find({"campaign": campaign, "iteration": iteration}, hidden).sort("key", 1))
+    return list(
+        db[COLLECTION].find({"campaign": campaign, "iteration": iteration}, WITHOUT_FRAMES).sort("key", 1)
+    )
 
 
 def forget_failed(db: Database, campaign: str, iteration: int) -> list[str]:

@@ -11,10 +11,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from alpw.errors import InputError
-from alpw.potential.dataset import prepare
-from alpw.potential.evaluation import Comparison, compare
-from alpw.potential.model import DeepPotential
-from alpw.structures.frame import LabelledFrame
+from alpw.potential.evaluation import Comparison
 
 SCALARS = ("force_rmse", "max_force_error", "energy_error")
 
@@ -60,15 +57,6 @@ class FrameErrors:
         elements = {symbol: Sums(**sums) for symbol, sums in document["elements"].items()}
         force, largest, energy = (document[name] for name in SCALARS)
         return cls(force, largest, energy, elements)
-
-
-def frame_errors(model: DeepPotential, frames: Sequence[LabelledFrame]) -> Iterator[FrameErrors]:
-    """Compare the model with the label of each frame.
-
-    Raises:
-        InputError: a frame that cannot be used, named by its index.
-    """
-    return errors_by_frame(compare(model, prepare(model, frames)))
 
 
 def errors_by_frame(found: Comparison) -> Iterator[FrameErrors]:

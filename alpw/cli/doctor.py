@@ -14,7 +14,7 @@ import typer
 from rich.text import Text
 
 from alpw.cli.common import EXIT_FAILED, AsJson, LaunchpadFile, console, errors_as_exit_status, print_json
-from alpw.cluster.queue import queue_blocks
+from alpw.cluster.queue.files import queue_blocks
 from alpw.codes import lammps
 from alpw.codes.registry import CODES, available
 from alpw.config.load import load_inputs

@@ -9,7 +9,7 @@ import typer
 from monty.serialization import dumpfn
 
 from alpw.cli.common import LaunchpadFile, console, errors_as_exit_status
-from alpw.cluster.qadapter import qadapter
+from alpw.cluster.queue.files import qadapter
 from alpw.config.load import load_resource
 from alpw.config.resource import ResourceBlock
 from alpw.database.access import launchpad_file

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from alpw.cli.common import complaints, console
-from alpw.cluster.queue import queue_blocks
+from alpw.cluster.queue.files import queue_blocks
 from alpw.cluster.supervisor import AnySummary, Supervisor
 from alpw.config.resource import Resource
 

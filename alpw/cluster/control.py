@@ -12,8 +12,9 @@ import psutil
 from fireworks import LaunchPad
 from pymongo.database import Database
 
-from alpw.cluster import queue, recovery, worker
+from alpw.cluster import recovery, worker
 from alpw.cluster.hold import release, startable
+from alpw.cluster.queue.withdraw import withdraw
 from alpw.database import campaigns
 from alpw.database.campaigns import CampaignState
 from alpw.database.owner import is_dead, is_here, process_id
@@ -101,7 +102,7 @@ def halt(launchpad: LaunchPad, name: str, state: CampaignState, *, now: bool = F
         raise InputError(text, key="CAMPAIGN")
     directory = Path(campaign["work_dir"])
     killed = _kill_workers(directory) if now else []
-    cancelled, jobs = queue.withdraw(launchpad, name, running=now)
+    cancelled, jobs = withdraw(launchpad, name, running=now)
     _settle(launchpad, name, directory, killed)
     fireworks = launchpad.fireworks
     mine = {"spec.campaign": name}

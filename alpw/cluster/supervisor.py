@@ -14,8 +14,10 @@ from fireworks import LaunchPad
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from alpw.cluster import queue, recovery, worker
+from alpw.cluster import recovery, worker
 from alpw.cluster.hold import held_by_hand
+from alpw.cluster.queue import reconcile, submit
+from alpw.cluster.queue.files import local_categories, queue_blocks
 from alpw.config.resource import Resource
 from alpw.database import campaigns
 from alpw.database.access import ensure_running
@@ -106,7 +108,7 @@ class Supervisor(Generic[AnySummary]):
 
     def tend(self, launchpad: LaunchPad) -> None:
         """One round: repair, then see that somebody works, unless the campaign is held."""
-        queued = queue.queue_blocks(self.resource)
+        queued = queue_blocks(self.resource)
         alone = not queued and not worker.living(self.directory)
         recovery.recover(launchpad, self.campaign, self._locked_since, alone=alone)
         self._look_into_queue(launchpad)
@@ -116,7 +118,7 @@ class Supervisor(Generic[AnySummary]):
             # A new worker would take what a dead one had half written.
             return
         if queued:
-            categories = queue.local_categories(self.resource)
+            categories = local_categories(self.resource)
             # Bookkeeping alone keeps one worker busy.
             self._staff(launchpad, categories, most=1 if len(categories) == 1 else self.workers)
             self._submit(launchpad)
@@ -141,8 +143,8 @@ class Supervisor(Generic[AnySummary]):
         if time.monotonic() < self._next_submission:
             return
         try:
-            queue.launch(launchpad, self.launchpad_file, self.campaign, self.directory, self.resource)
-        except queue.JobRefused as error:
+            submit.launch(launchpad, self.launchpad_file, self.campaign, self.directory, self.resource)
+        except submit.JobRefused as error:
             since = self._refused_since = self._refused_since or time.monotonic()
             waited = time.monotonic() - since
             if error.final or waited > REFUSAL_PATIENCE:
@@ -156,7 +158,7 @@ class Supervisor(Generic[AnySummary]):
     def _look_into_queue(self, launchpad: LaunchPad) -> None:
         if time.monotonic() >= self._next_queue_round:
             self._next_queue_round = time.monotonic() + QUEUE_ROUND
-            if lost := queue.rerun_lost_jobs(launchpad, self.campaign):
+            if lost := reconcile.rerun_lost_jobs(launchpad, self.campaign):
                 self.on_trouble(f"{lost} jobs are gone from the queue; their Fireworks run again")
 
     def _obstacles(self, launchpad: LaunchPad) -> list[str]:

@@ -8,7 +8,7 @@ from fireworks.user_objects.queue_adapters.common_adapter import CommonAdapter
 from monty.serialization import dumpfn, loadfn
 
 from alpw.cluster import slurm as slurm_commands
-from alpw.cluster.qadapter import qadapter, rlaunch, shell_lines
+from alpw.cluster.queue.files import qadapter, rlaunch, shell_lines
 from alpw.config.resource import ResourceBlock
 
 FULL = ResourceBlock.model_validate(

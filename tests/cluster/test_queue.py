@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from fireworks import Firework, ScriptTask
+from fireworks import Firework, FWorker, ScriptTask
 
-from alpw.cluster import control, queue, recovery, supervisor, worker
+from alpw.cluster import control, recovery, supervisor, worker
 from alpw.cluster import slurm as slurm_commands
+from alpw.cluster.queue import files, reconcile, submit
 from alpw.cluster.supervisor import Supervisor
 from alpw.config.resource import Resource, ResourceBlock
 from alpw.database import campaigns, configurations, iterations
@@ -26,9 +27,9 @@ def resource(**blocks):
 
 
 def test_only_bookkeeping_is_local_when_every_block_names_a_queue():
-    assert queue.local_categories(resource(train=QUEUED, explore=QUEUED, dft=QUEUED)) == ["light"]
-    assert queue.local_categories(resource(dft=QUEUED)) == ["train", "explore", "light"]
-    assert queue.local_categories(resource()) == ["train", "explore", "dft", "scf", "light"]
+    assert files.local_categories(resource(train=QUEUED, explore=QUEUED, dft=QUEUED)) == ["light"]
+    assert files.local_categories(resource(dft=QUEUED)) == ["train", "explore", "light"]
+    assert files.local_categories(resource()) == ["train", "explore", "dft", "scf", "light"]
 
 
 def wait_for_empty_queue():
@@ -118,7 +119,7 @@ class Site:
 
     def launch(self):
         file = self.folder / "my_launchpad.yaml"
-        return queue.launch(self.launchpad, file, NAME, self.folder, self.resource)
+        return submit.launch(self.launchpad, file, NAME, self.folder, self.resource)
 
     def supervisor(self, complaints):
         return Supervisor(
@@ -198,11 +199,11 @@ def test_a_running_job_that_is_cancelled_runs_again(site, monkeypatch):
     deadline = time.monotonic() + 60
     while not marker.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
-    monkeypatch.setattr(queue, "GRACE", 0.0)
-    assert queue.rerun_lost_jobs(site.launchpad, NAME) == 0, "it is running"
+    monkeypatch.setattr(reconcile, "GRACE", 0.0)
+    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 0, "it is running"
     cancel(first)
     assert site.state(fw_id) == "RUNNING", "FireWorks alone does not notice"
-    assert queue.rerun_lost_jobs(site.launchpad, NAME) == 1
+    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 1
     assert site.state(fw_id) == "READY"
     lost = site.launchpad.launches.find_one({"fw_id": fw_id, "state": "FIZZLED"})
     message = lost["action"]["stored_data"]["_message"]
@@ -211,7 +212,7 @@ def test_a_running_job_that_is_cancelled_runs_again(site, monkeypatch):
     assert site.launch() == 1
     site.wait(fw_id, "COMPLETED")
     assert site.job(fw_id) != first
-    assert queue.rerun_lost_jobs(site.launchpad, NAME) == 0
+    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 0
 
 
 @pytest.mark.slow
@@ -220,11 +221,11 @@ def test_a_pending_job_that_is_cancelled_is_submitted_again(site, monkeypatch):
     fw_id = site.add("true")
     assert site.launch() == 1
     first = site.job(fw_id)
-    monkeypatch.setattr(queue, "GRACE", 0.0)
-    assert queue.rerun_lost_jobs(site.launchpad, NAME) == 0, "it is waiting"
+    monkeypatch.setattr(reconcile, "GRACE", 0.0)
+    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 0, "it is waiting"
     assert site.state(fw_id) == "RESERVED"
     cancel(first)
-    assert queue.rerun_lost_jobs(site.launchpad, NAME) == 1
+    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 1
     assert site.state(fw_id) == "READY"
     site.resource.dft.custom_flags.clear()
     assert site.launch() == 1
@@ -234,13 +235,13 @@ def test_a_pending_job_that_is_cancelled_is_submitted_again(site, monkeypatch):
 @pytest.mark.slow
 def test_a_job_that_dies_before_it_reaches_its_firework_fizzles_it_in_the_end(site, monkeypatch):
     """Such as a module that does not exist on the node: resubmitting for ever would help nobody."""
-    monkeypatch.setattr(queue, "GRACE", 0.0)
+    monkeypatch.setattr(reconcile, "GRACE", 0.0)
     site.resource.dft.env_list.append("echo no such module >&2; exit 1")
     fw_id = site.add("true")
     for count in range(1, recovery.MAX_RUNS + 1):
         assert site.launch() == 1
         wait_for_empty_queue()
-        assert queue.rerun_lost_jobs(site.launchpad, NAME) == 1
+        assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 1
         assert recovery.runs(site.launchpad, fw_id) == count
     assert site.state(fw_id) == "FIZZLED" and site.launch() == 0
     [reason] = recovery.failure_reasons(site.launchpad, NAME).values()
@@ -254,13 +255,13 @@ def test_a_job_is_missed_only_after_the_grace(site):
     fw_id = site.add("true")
     site.launch()
     cancel(site.job(fw_id))
-    assert queue.rerun_lost_jobs(site.launchpad, NAME) == 0
+    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 0
     assert site.state(fw_id) == "RESERVED"
 
 
 @pytest.mark.slow
 def test_a_silent_queue_says_nothing_about_its_jobs(slurm, site, monkeypatch):
-    monkeypatch.setattr(queue, "GRACE", 0.0)
+    monkeypatch.setattr(reconcile, "GRACE", 0.0)
     site.resource.dft.custom_flags.append("--hold")
     fw_id = site.add("true")
     site.launch()
@@ -270,13 +271,13 @@ def test_a_silent_queue_says_nothing_about_its_jobs(slurm, site, monkeypatch):
     nobody_there.write_text(re.sub("SlurmctldPort=.*", "SlurmctldPort=1", real))
     with monkeypatch.context() as patch:
         patch.setenv("SLURM_CONF", str(nobody_there))
-        assert queue.rerun_lost_jobs(site.launchpad, NAME) == 0
-    assert queue.rerun_lost_jobs(site.launchpad, NAME) == 1
+        assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 0
+    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 1
 
 
 def test_a_job_whose_id_was_never_stored_is_known_by_its_folder(site, monkeypatch):
     """The submitting process died between sbatch and the database."""
-    monkeypatch.setattr(queue, "GRACE", 0.0)
+    monkeypatch.setattr(reconcile, "GRACE", 0.0)
     site.resource.dft.custom_flags.append("--hold")
     fw_id = site.add("true")
     with monkeypatch.context() as patch:
@@ -284,14 +285,14 @@ def test_a_job_whose_id_was_never_stored_is_known_by_its_folder(site, monkeypatc
         site.launch()
     assert site.job(fw_id) is None
     [job] = slurm_commands.live_jobs()
-    assert queue.rerun_lost_jobs(site.launchpad, NAME) == 0
+    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 0
     cancel(job)
-    assert queue.rerun_lost_jobs(site.launchpad, NAME) == 1
+    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 1
     assert site.state(fw_id) == "READY"
 
 
 def test_a_job_that_ends_while_squeue_is_asked_is_not_lost(site, monkeypatch):
-    monkeypatch.setattr(queue, "GRACE", 0.0)
+    monkeypatch.setattr(reconcile, "GRACE", 0.0)
     fw_id = site.add("true")
 
     def asked_too_late():
@@ -300,22 +301,22 @@ def test_a_job_that_ends_while_squeue_is_asked_is_not_lost(site, monkeypatch):
 
     site.launch()
     monkeypatch.setattr(slurm_commands, "live_jobs", asked_too_late)
-    assert queue.rerun_lost_jobs(site.launchpad, NAME) == 0
+    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 0
     assert site.state(fw_id) == "COMPLETED"
 
 
 def test_reservations_that_others_made_are_not_judged(site, monkeypatch):
     """They may live in a queue that this machine cannot see."""
-    monkeypatch.setattr(queue, "GRACE", 0.0)
+    monkeypatch.setattr(reconcile, "GRACE", 0.0)
     fw_id = site.add("true")
-    _, launch_id = site.launchpad.reserve_fw(queue.FWorker("somebody"), str(site.folder))
+    _, launch_id = site.launchpad.reserve_fw(FWorker("somebody"), str(site.folder))
     site.launchpad.set_reservation_id(launch_id, 999_999)
-    assert queue.rerun_lost_jobs(site.launchpad, NAME) == 0
+    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 0
     assert site.state(fw_id) == "RESERVED"
 
 
 def test_jobs_per_category_are_bounded(site, monkeypatch):
-    monkeypatch.setattr(queue, "MAX_JOBS", 3)
+    monkeypatch.setattr(submit, "MAX_JOBS", 3)
     site.resource.dft.custom_flags.append("--hold")
     fireworks = [site.add("true") for _ in range(5)]
     assert site.launch() == 3
@@ -332,11 +333,11 @@ def test_a_refusal_that_may_pass_is_tried_again_less_and_less_often_and_not_for_
 
     def refuse(*_):
         tries.append(clock[0] - 1000)
-        raise queue.JobRefused("SLURM refused a job: Socket timed out", final=False)
+        raise submit.JobRefused("SLURM refused a job: Socket timed out", final=False)
 
-    monkeypatch.setattr(queue, "launch", refuse)
+    monkeypatch.setattr(submit, "launch", refuse)
     watcher = site.supervisor(complaints)
-    with pytest.raises(queue.JobRefused):
+    with pytest.raises(submit.JobRefused):
         for _ in range(1000):
             watcher._submit(site.launchpad)
             clock[0] += 5

@@ -1,4 +1,4 @@
-"""SLURM queue adapters for FireWorks' ``qlaunch``, made from the blocks of resource.json."""
+"""What FireWorks' queue launcher reads, from resource.json: an FWorker and a queue adapter per category."""
 
 from __future__ import annotations
 
@@ -7,7 +7,32 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alpw.config.resource import ResourceBlock
+from monty.serialization import dumpfn
+
+from alpw.config.resource import Resource, ResourceBlock
+from alpw.workflows.firework import CATEGORIES, DFT, EXPLORE, SCF, TRAIN
+
+
+def queue_blocks(resource: Resource) -> dict[str, ResourceBlock]:
+    """The blocks of resource.json that name a queue, by category."""
+    blocks = {TRAIN: resource.train, EXPLORE: resource.explore, DFT: resource.dft, SCF: resource.labels}
+    return {category: block for category, block in blocks.items() if block.queue_name}
+
+
+def local_categories(resource: Resource) -> list[str]:
+    """Categories that workers on this machine take: bookkeeping, and whatever has no queue."""
+    queued = queue_blocks(resource)
+    return [category for category in CATEGORIES if category not in queued]
+
+
+def fworker(campaign: str, category: str) -> dict[str, Any]:
+    """The content of a my_fworker.yaml for one category of one campaign."""
+    return {
+        "name": f"{campaign}-{category}",
+        "category": category,
+        "query": f'{{"spec.campaign": "{campaign}"}}',
+        "env": {},
+    }
 
 
 def rlaunch() -> str:
@@ -51,3 +76,19 @@ def qadapter(
         "post_rocket": None,
     }
     return {key: value for key, value in settings.items() if value is not None or key == "post_rocket"}
+
+
+def write_files(
+    launchpad_file: Path, campaign: str, directory: Path, category: str, block: ResourceBlock
+) -> tuple[Path, Path]:
+    """Write the FWorker and the queue adapter of a category and return their paths.
+
+    They are `qlaunch`'s own files: ``qlaunch -l .. -w .. -q .. -r rapidfire`` does by hand what
+    `alpw.cluster.queue.submit` does.
+    """
+    folder = directory / "queue"
+    folder.mkdir(parents=True, exist_ok=True)
+    fworker_file, qadapter_file = (folder / f"my_{kind}_{category}.yaml" for kind in ("fworker", "qadapter"))
+    dumpfn(fworker(campaign, category), fworker_file)
+    dumpfn(qadapter(category, block, launchpad_file, fworker_file, folder), qadapter_file)
+    return fworker_file, qadapter_file

@@ -1,0 +1,65 @@
+"""Launches that jobs in the queue hold, and how they are taken back."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from fireworks import FWAction, LaunchPad
+
+from alpw.cluster.queue.files import fworker
+from alpw.workflows.firework import CATEGORIES
+
+_HELD = {"$in": ["RESERVED", "RUNNING"]}
+
+
+def held_launches(launchpad: LaunchPad, campaign: str, grace: float = 0.0) -> list[dict[str, Any]]:
+    """Launches that a job of ours has held for ``grace`` seconds: squeue may not know a new one yet."""
+    held = launchpad.fireworks.find({"spec.campaign": campaign, "state": _HELD}, {"launches": 1})
+    query = {
+        "launch_id": {"$in": [launch for firework in held for launch in firework["launches"]]},
+        "fworker.name": {"$in": [fworker(campaign, category)["name"] for category in CATEGORIES]},
+        "state": _HELD,
+    }
+    limit = (datetime.now(timezone.utc) - timedelta(seconds=grace)).isoformat()
+    return [
+        launch
+        for launch in launchpad.launches.find(query)
+        if not grace or str(reservation(launch).get("created_on", limit)) < limit
+    ]
+
+
+def reservation(launch: dict[str, Any]) -> dict[str, Any]:
+    """The entry of a launch's history that tells its job; empty when no queue was involved."""
+    history = launch["state_history"]
+    return next((entry for entry in history if entry["state"] == "RESERVED"), {})
+
+
+def job_of(launch: dict[str, Any], jobs: dict[str, str]) -> str | None:
+    """The job that holds a launch, out of those that live (id -> folder); None when it is gone."""
+    job = reservation(launch).get("reservation_id")
+    if job:
+        return job if job in jobs else None
+    # The id is missing when the submitting process died before it could store it.
+    folder = Path(launch["launch_dir"]).resolve()
+    return next((job for job, place in jobs.items() if Path(place).resolve() == folder), None)
+
+
+def unchanged(launchpad: LaunchPad, launch: dict[str, Any]) -> bool:
+    """Whether a launch is still as it was read: it may have ended while squeue was asked."""
+    query = {"launch_id": launch["launch_id"], "state": launch["state"]}
+    return launchpad.launches.find_one(query, {"_id": 1}) is not None
+
+
+def take_back(launchpad: LaunchPad, launch: dict[str, Any], reason: str, *, again: bool) -> None:
+    """Make a Firework whose job is gone ready again, or let it fizzle with the reason."""
+    fw_id, launch_id = launch["fw_id"], launch["launch_id"]
+    if again and launch["state"] == "RESERVED":
+        launchpad.cancel_reservation(launch_id)
+        return
+    # In the form in which FireWorks stores the exception of a Firetask.
+    stored = {"_message": reason, "_exception": {"_stacktrace": reason, "_details": None}}
+    launchpad.complete_launch(launch_id, FWAction(stored_data=stored, exit=True), "FIZZLED")
+    if again:
+        launchpad.rerun_fw(fw_id)

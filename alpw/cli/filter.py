@@ -21,6 +21,10 @@ def filter_(
     lower: Annotated[float, typer.Option("--lower", help="Candidates from this uncertainty on, eV/Å.")],
     upper: Annotated[float, typer.Option("--upper", help="Not trusted from this uncertainty on, eV/Å.")],
     iteration: Annotated[int | None, typer.Option("--iteration", help="One of them; all if omitted.")] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option("--measure", help="Of `committee` or `kpu`; the first that there is."),
+    ] = None,
     launchpad: LaunchpadFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +39,7 @@ def filter_(
     with errors_as_exit_status():
         db = open_launchpad(launchpad_file(launchpad)).db
         find_loop(db, campaign)
-        found = filter_campaign(db, campaign, lower, upper, iteration)
+        found = filter_campaign(db, campaign, lower, upper, iteration, measure)
         if as_json:
             iterations = [each.to_dict() for each in found]
             print_json({"campaign": campaign, "lower": lower, "upper": upper, "iterations": iterations})

@@ -169,7 +169,8 @@ class Explored:
 def explored(db: Database, campaign: str, index: int) -> dict[str, list[Explored]]:
     """Per-frame uncertainties of an iteration by measure."""
     found: defaultdict[str, list[Explored]] = defaultdict(list)
-    query = {"campaign": campaign, "iteration": index, "n_frames": {"$gt": 0}}
+    course = trajectories.whole_course(db, campaign)
+    query = {"$and": [course, {"iteration": index, "n_frames": {"$gt": 0}}]}
     for run in db[trajectories.COLLECTION].find(query, {"series": 1, "group": 1, "deviation": 1}):
         for measure, values in measures_of(run).items():
             found[measure].append(Explored(str(run.get("group", "")), values))
@@ -178,9 +179,8 @@ def explored(db: Database, campaign: str, index: int) -> dict[str, list[Explored
 
 def runs(db: Database, campaign: str) -> list[dict[str, Any]]:
     """What the trajectories of a campaign were, without their frames: settings, length, end."""
-    return list(
-        db[trajectories.COLLECTION].find({"campaign": campaign}, trajectories.WITHOUT_FRAMES).sort("_id", 1)
-    )
+    course = trajectories.whole_course(db, campaign)
+    return list(db[trajectories.COLLECTION].find(course, trajectories.WITHOUT_FRAMES).sort("_id", 1))
 
 
 def members(db: Database, campaign: str) -> list[dict[str, Any]]:

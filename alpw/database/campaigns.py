@@ -74,6 +74,14 @@ def find(db: Database, name: str) -> dict[str, Any] | None:
     return db[COLLECTION].find_one({"_id": name})
 
 
+def with_parents(db: Database, name: str) -> list[str]:
+    """A campaign, the one that it is a branch of, and so on."""
+    names = [name]
+    while parent := (find(db, names[-1]) or {}).get("parent"):
+        names.append(parent["campaign"])
+    return names
+
+
 def get(db: Database, name: str) -> dict[str, Any]:
     """The campaign of that name; raises :class:`DatabaseError` naming the known ones when there is none."""
     document = find(db, name)

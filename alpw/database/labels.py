@@ -63,9 +63,9 @@ def known_label(
         db: the campaign's database.
         document: of the configuration.
         level_asked: `alpw.codes.attempt.level_hash` of what would be run.
-        elsewhere: whether labels of other campaigns serve; only those that were asked for in the same way do,
-            because settings that were read back from a run do not tell everything about a label, such as
-            which of VASP's energies it is.
+        elsewhere: whether labels of other campaigns serve, beside those of the campaign and of what it is a
+            branch of; only those that were asked for in the same way do, because settings that were read back
+            from a run do not tell everything about a label, such as which of VASP's energies it is.
 
     Returns:
         The label, and its record with ``reused_from`` in place of any cost; None if there is none.
@@ -73,7 +73,8 @@ def known_label(
     level = campaigns.get(db, document["campaign"])["settings_hash"]
     if level is None:
         return None
-    here, anywhere = {"campaign": document["campaign"]}, {"level_asked": level_asked}
+    family = campaigns.with_parents(db, document["campaign"])
+    here, anywhere = {"campaign": {"$in": family}}, {"level_asked": level_asked}
     query = {
         "structure_hash": document["structure_hash"],
         "state": State.LABELLED.value,

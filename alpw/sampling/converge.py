@@ -12,6 +12,9 @@ STILL_FALLING = 0.05
 MOSTLY = 0.5
 """share of frames that are not trusted, and so never labelled, from which they are worth a word"""
 
+CHANCE = 0.05
+"""probability below which failures are not put down to chance: of few labels many may fail"""
+
 RECENT = 3
 """newest iterations that the trend of the error is taken from"""
 
@@ -34,7 +37,7 @@ class Criteria:
         max_force_rmse: force error on labels that the models have not seen, eV/Å; None is not asked.
         error_key: what the user calls ``max_force_rmse``: this, or ``target_force_error``.
         converge_after: iterations in a row on the last stage in which both must hold.
-        max_failed_ratio: share of an iteration's labels that may have failed.
+        max_failed_ratio: share of labels that may fail; an iteration's must be above it by more than chance.
     """
 
     accurate_ratio: float
@@ -192,7 +195,9 @@ def judge_preparation(
 def _failed_labels(outcome: IterationOutcome, criteria: Criteria, what: str) -> Judgement | None:
     failed = outcome.selected - outcome.labelled
     everything = failed and not outcome.labelled
-    if not everything and failed <= criteria.max_failed_ratio * outcome.selected:
+    if not failed:
+        return None
+    if not everything and _by_chance(failed, outcome.selected, criteria.max_failed_ratio) > CHANCE:
         return None
     limit = f"strategy.max_failed_ratio = {criteria.max_failed_ratio:g}"
     reason = f"{outcome.labelled} of {outcome.selected} {what} were labelled, more failed than {limit} allows"
@@ -200,7 +205,19 @@ def _failed_labels(outcome: IterationOutcome, criteria: Criteria, what: str) -> 
         reason = f"{outcome.labelled} of {outcome.selected} {what} were labelled"
     if outcome.failure:
         reason += f"; mostly {outcome.failure}"
-    return Judgement(Verdict.STALLED, reason, "mend the cause and run again: what has a label keeps it")
+    step = (
+        "mend the cause and run again, what has a label keeps it; "
+        "or raise strategy.max_failed_ratio and give alpw run --update"
+    )
+    return Judgement(Verdict.STALLED, reason, step)
+
+
+def _by_chance(failed: int, number: int, share: float) -> float:
+    """Probability of so many failures or more among a number of labels of which a share fails."""
+    # Imported late: it takes a second, and few labels fail.
+    from scipy.stats import binom
+
+    return float(binom.sf(failed - 1, number, share))
 
 
 def _found(outcome: IterationOutcome, criteria: Criteria, in_a_row: int) -> str:

@@ -146,6 +146,9 @@ def _check(
             f"iteration {index} is shared with campaign '{branch['campaign']}'; `alpw branch` from that one"
         )
         raise InputError(text, key="--iteration")
+    if index in documents and documents[index]["kind"] == "prepare":
+        text = f"iteration {index} is the preparation: another first data set is another campaign"
+        raise InputError(text, key="--iteration")
     allowed = [other for other, document in documents.items() if document["kind"] != "prepare"]
     if index not in allowed:
         known = ", ".join(map(str, allowed)) or "none yet"

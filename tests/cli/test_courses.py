@@ -13,6 +13,7 @@ from alpw.cli.main import app
 from alpw.config import load_inputs
 from alpw.database import campaigns, configurations, iterations, models, trajectories
 from alpw.database.configurations import Role
+from alpw.database.labels import known_label
 from alpw.structures.frame import Label
 from alpw.workflows.launch import start_campaign, start_final, start_iteration, start_structures
 
@@ -230,6 +231,13 @@ def test_a_branch_shares_by_reference_and_leaves_its_parent_alone(ended, inputs)
     assert "shared with campaign 'tiny'" in alpw(
         "rerun", "other", "--iteration", 0, "--from", "train", "--dry-run", code=2
     )
+    # What only its parent has labelled is not paid for again.
+    theirs = db["configurations"].find_one({"campaign": "tiny", "iteration": 1})
+    [again] = configurations.frames(db, [theirs["_id"]])
+    new = configurations.propose(db, "other", 1, "new", again.atoms, Role.TRAIN, {})
+    label, record = known_label(db, db["configurations"].find_one({"_id": new}), "asked", False)
+    assert record["reused_from"] == {"configuration": theirs["_id"], "campaign": "tiny"}
+    assert np.array_equal(label.forces, again.label.forces)
     # Of iterations that it shares it shows what its parent explored, and none of the later ones.
     thresholds = ("--lower", 0.1, "--upper", 0.25, "--json")
     [first] = alpw("filter", "other", *thresholds)["iterations"]

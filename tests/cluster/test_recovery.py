@@ -135,6 +135,16 @@ def test_a_firework_of_a_dead_worker_runs_again(campaign, corpse, tmp_path):
     assert recover(campaign) == {}
 
 
+def test_the_last_firework_of_an_ended_campaign_is_completed_for_its_dead_worker(campaign, corpse, tmp_path):
+    [fw_id] = add(campaign, firework(task="FinishCampaign"))
+    campaign.checkout_fw(FWorker(WORKER_PREFIX + corpse), str(tmp_path))
+    assert recovery.close_ended(campaign, NAME) == 0
+    campaigns.finish(campaign.db, NAME, campaigns.CampaignState.CONVERGED, "done")
+    assert recovery.close_ended(campaign, NAME) == 1
+    assert state(campaign, fw_id) == "COMPLETED"
+    assert campaign.workflows.find_one({"nodes": fw_id})["state"] == "COMPLETED"
+
+
 def test_a_firework_of_a_living_worker_is_left_to_it(campaign, tmp_path):
     [fw_id] = add(campaign, firework())
     campaign.checkout_fw(FWorker(WORKER_PREFIX + process_identity()), str(tmp_path))

@@ -328,3 +328,32 @@ class TestHash:
         assert inputs_hash(read(silicon)) != before
         (folder / "POSCAR").write_text(text)
         assert inputs_hash(read(put(silicon, "strategy.max_select", 99))) != before
+
+
+class TestBeyondReach:
+    """Values that are right by themselves and can do nothing."""
+
+    @pytest.mark.parametrize(
+        ("path", "value", "words"),
+        [
+            ("explore.md_jobs.0.0.mass", {"O": 16.0}, "train.atom_type lacks O"),
+            ("strategy", {"max_iterations": 2, "converge_after": 5}, "strategy.converge_after"),
+            ("webhook", "localhost", "webhook: is no address that begins with http"),
+            ("webhook", "http://user:secret@host/", "webhook: is no address that begins with http"),
+            ("train.trainer", "deepmd", "'alpw' does, with LKF"),
+        ],
+    )
+    def test_it_is_refused(self, silicon: Content, read: Read, path: str, value: Any, words: str) -> None:
+        *parents, last = path.split(".")
+        place: Any = silicon
+        for name in parents:
+            place = place[int(name) if name.isdigit() else name]
+        if isinstance(value, dict) and last in place:
+            place[last] |= value
+        else:
+            place[last] = value
+        if last == "trainer":
+            silicon["strategy"]["uncertainty"] = "kpu"
+        with pytest.raises(InputError) as error:
+            read(silicon)
+        assert words in str(error.value) and "secret" not in str(error.value)

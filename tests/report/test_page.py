@@ -242,6 +242,11 @@ def test_thresholds_belong_to_a_measure_and_a_group():
     assert found.threshold("kpu", "md.000.sys.000") is None
 
 
+def test_an_iteration_is_shown_with_the_labels_that_it_was_trained_on_not_with_those_that_it_made():
+    trained = {"training_set": {"ids": [1, 2, 3], "hash": "h"}, "dataset": {"train": 5, "validation": 1}}
+    assert view({"index": 0, "kind": "explore", "started": campaigns.now(), **trained}).n_train == 3
+
+
 def test_an_iteration_of_which_little_is_known_can_be_read():
     found = view({"index": 3, "kind": "explore", "started": campaigns.now()})
     assert found.frames == 0 and found.calibrations == [] and found.fresh == {} and found.n_train is None

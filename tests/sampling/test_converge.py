@@ -92,15 +92,20 @@ def test_what_to_do_about_a_budget(changes, advice):
     assert advice in ended.next_step and ended.text.endswith(ended.next_step)
 
 
-def test_the_labels_that_may_fail_are_exactly_the_ratio():
+def test_more_labels_have_failed_than_the_ratio_and_chance_allow():
     assert judged(selected=10, labelled=5).verdict is Verdict.CONTINUE
-    stalled = judged(selected=10, labelled=4, failure="scf: did not converge")
+    # At three in ten, so many fail of five in one iteration of six.
+    assert judged(selected=5, labelled=2).verdict is Verdict.CONTINUE
+    # From how many failures on a binomial test with a half says the same: 15 of 20, as tables have it.
+    assert judged(selected=20, labelled=6).verdict is Verdict.CONTINUE
+    stalled = judged(selected=20, labelled=5, failure="scf: did not converge")
     assert stalled.verdict is Verdict.STALLED
     assert (
         "strategy.max_failed_ratio = 0.5" in stalled.reason and "mostly scf: did not conv" in stalled.reason
     )
     assert judged(selected=3, labelled=0, max_failed_ratio=1.0).verdict is Verdict.STALLED
-    assert judge_preparation(IterationOutcome(0, 0, 0, 6, 2), Criteria(0.9)).verdict is Verdict.STALLED
+    assert judged(selected=5, labelled=4, max_failed_ratio=0.0).verdict is Verdict.STALLED
+    assert judge_preparation(IterationOutcome(0, 0, 0, 6, 0), Criteria(0.9)).verdict is Verdict.STALLED
     assert judge_preparation(IterationOutcome(0, 0, 0, 6, 3), Criteria(0.9)).verdict is Verdict.CONTINUE
 
 

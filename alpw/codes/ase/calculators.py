@@ -179,7 +179,10 @@ def _module(path: str, module_name: str) -> Any:
         if missing == root and importlib.util.find_spec(root) is not None:
             text = f"{path}: there is no module {error.name}"
         else:
-            text = f"{path} needs the module {missing}: pip install {PACKAGES.get(missing, missing)}"
+            # No other name is guessed at: it may be the user's own, and somebody else's on the index.
+            known = PACKAGES.get(missing)
+            advice = f"pip install {known}" if known else "install it, or put its folder on PYTHONPATH"
+            text = f"{path} needs the module {missing}: {advice}"
         raise InputError(text, key="dft.calculator") from error
     # Broken installations raise anything: a missing CUDA library, another version of a dependency.
     except Exception as error:

@@ -171,7 +171,7 @@ def _calibrations(stored: list) -> list[Block]:
                 "no, too few pairs" if document["identity"] else "yes",
             ]
         )
-    headings = ("iteration", "measure", "method", "pairs", "in force")
+    headings = ("iteration", "measure", "fit", "labels", "fitted")
     return [Folded("Calibrations", [Table(headings, rows)])] if rows else []
 
 

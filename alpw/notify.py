@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import urllib.request
 from collections.abc import Callable
@@ -16,6 +17,8 @@ logger = logging.getLogger(__name__)
 #: Seconds after which a message is given up; finding the address may take longer than the connection's limit.
 PATIENCE = 10.0
 CONNECTION_PATIENCE = 5.0
+
+_HOST = re.compile(r"https?://(?:[^/?#]*@)?([^/?#]*).*", re.DOTALL)
 
 Message = dict[str, Any]
 
@@ -61,8 +64,9 @@ def tell(url: str | None, **news: Any) -> bool:
             with urllib.request.urlopen(request, timeout=CONNECTION_PATIENCE):
                 taken.set()
         except (OSError, ValueError, HTTPException) as error:
-            # The rest of the address is often a secret.
-            logger.warning("the webhook at %s was not told: %s", url.split("/")[2], error)
+            # User, password and path of the address are secrets, and what cannot be read as one is quoted.
+            reason = str(error) if isinstance(error, OSError) else type(error).__name__
+            logger.warning("the webhook at %s was not told: %s", _HOST.sub(r"\1", url), reason)
 
     thread = threading.Thread(target=post, daemon=True)
     thread.start()

@@ -33,6 +33,8 @@ BENCHMARKS = {
     "md_step": "A step of molecular dynamics",
     "precision": "float32 and float64",
     "formats": "Reading MOVEMENT and OUTCAR",
+    "launch": "Fireworks per minute into SLURM",
+    "campaign_growth": "What a label costs the database while a campaign grows",
     "strategies": "Campaigns by committee, KPU and random choice",
 }
 

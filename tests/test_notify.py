@@ -42,6 +42,12 @@ def test_a_server_that_fails_is_only_logged(server, caplog):
     assert "was not told" in caplog.text
 
 
+@pytest.mark.parametrize("url", ["http://me:SECRET@127.0.0.1:9/SECRET", "http://127.0.0.1:9?token=SECRET"])
+def test_of_an_address_only_the_host_is_logged(caplog, url):
+    assert not notify.tell(url, **NEWS)
+    assert "127.0.0.1:9 was not told" in caplog.text and "SECRET" not in caplog.text
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://[broken/", "http://no-host.invalid/", None])
 def test_an_address_that_is_not_there_breaks_nothing(url):
     assert not notify.tell(url, **NEWS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from alpw.config.section import Section
+from alpw.database.secrets import without_secrets
 from alpw.errors import AlpwError, InputError
 
 #: Exit statuses of every command.
@@ -51,6 +52,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Inputs = TypeVar("Inputs", bound=Section)
 
 
+def by_hand(directory: Path, queued: Collection[str]) -> str:
+    """What runs a campaign without ``alpw``, given its folder and the blocks that have a queue."""
+    if not queued:
+        return "`rlaunch rapidfire`"
+    return f"`qlaunch` and `rlaunch` with the files in {directory / 'queue'} (docs/cluster.md)"
+
+
 def placed(inputs: Inputs, campaign: str | None, work_dir: Path | None) -> Inputs:
     """The user's parameters with the name and the folder that the command line gives, if any.
 
@@ -80,7 +88,7 @@ def errors_as_exit_status() -> Iterator[None]:
 
 
 def _complain(text: str) -> None:
-    for line in text.splitlines():
+    for line in without_secrets(text).splitlines():
         # Indented lines belong to the error above them.
         prefix = "" if line.startswith(" ") else "error: "
         complaints.print(Text(prefix, style="red") + Text(line), soft_wrap=True)

@@ -12,6 +12,7 @@ from pymongo import MongoClient
 
 from alpw.cluster import worker
 from alpw.database import daemon, launchpad
+from alpw.database.secrets import server_uri, without_secrets
 from alpw.errors import AlpwError, InputError
 
 app = typer.Typer(help="Start, stop and look at the database.", no_args_is_help=True)
@@ -39,7 +40,7 @@ def _report(facts: Any, text: list[str], as_json: bool) -> None:
 
 
 def _fail(error: AlpwError) -> typer.Exit:
-    typer.echo(f"error: {error}", err=True)
+    typer.echo(f"error: {without_secrets(str(error))}", err=True)
     return typer.Exit(2 if isinstance(error, InputError) else 1)
 
 
@@ -48,7 +49,7 @@ def _status(directory: Path | None, file: Path | None) -> daemon.ServerStatus:
     found = launchpad.find_launchpad_file(file) if directory is None or file is not None else None
     if found is None:
         return daemon.status(directory)
-    uri = launchpad.server_uri(launchpad.read_launchpad_file(found))
+    uri = server_uri(launchpad.read_launchpad_file(found))
     own = daemon.directory_of(uri, directory)
     if own is not None:
         return daemon.status(own)
@@ -86,7 +87,7 @@ def start(directory: Directory = None, port: Port = None, file: File = None, as_
         found = launchpad.find_launchpad_file(file)
         own = directory
         if found is not None:
-            uri = launchpad.server_uri(launchpad.read_launchpad_file(found))
+            uri = server_uri(launchpad.read_launchpad_file(found))
             own = daemon.directory_of(uri, directory)
             if own is None:
                 if directory is not None:

@@ -15,6 +15,7 @@ from alpw.cli.common import (
     LaunchpadFile,
     WorkDir,
     Workers,
+    by_hand,
     complaints,
     console,
     errors_as_exit_status,
@@ -25,6 +26,7 @@ from alpw.cli.common import (
 from alpw.cli.watch import View, watch
 from alpw.cluster import recovery, worker
 from alpw.cluster.control import refuse_held
+from alpw.cluster.queue.files import write_all
 from alpw.cluster.supervisor import default_workers
 from alpw.config import InitBulk, InitResource, load_init_inputs
 from alpw.database import campaigns
@@ -49,6 +51,8 @@ from alpw.workflows.init_plan import Cost, StructurePlan, plan_init
 from alpw.workflows.launch_init import retry_init, start_init, update_init
 
 TREE = "init_bulk.png"
+
+DETACHED = "The workflows are in the LaunchPad; {} or the same command runs them."
 
 VIEW = View(summarise_init, init_progress, init_line, activity)
 
@@ -113,11 +117,9 @@ def init_bulk(
         _announce(summary, created)
         if summary.state == CampaignState.STALLED.value:
             retry_init(fireworks, init.campaign)
+        queued = write_all(launchpad_file, init.campaign, init.work_dir, resource)
         if detach:
-            console.print(
-                "The workflows are in the LaunchPad; `rlaunch rapidfire` or the same command runs them.",
-                soft_wrap=True,
-            )
+            console.print(DETACHED.format(by_hand(init.work_dir, queued)), soft_wrap=True)
             return
         wanted = workers or default_workers(1, resource)
         summary = watch(VIEW, launchpad_file, init.campaign, init.work_dir, resource, wanted, as_json)

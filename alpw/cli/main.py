@@ -18,8 +18,11 @@ from alpw.cli.common import NoteHandler
 COMMANDS = {
     "init_bulk": ("init_bulk", "init_bulk"),
     "run": ("run", "run"),
+    "launch": ("launch", "launch"),
     "status": ("status", "status"),
     "campaigns": ("status", "campaigns"),
+    "why": ("why", "why"),
+    "reconcile": ("reconcile", "reconcile"),
     "report": ("report", "report"),
     "filter": ("filter", "filter_"),
     "pause": ("control", "pause"),

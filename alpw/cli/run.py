@@ -19,6 +19,7 @@ from alpw.cli.common import (
     ResourceFile,
     WorkDir,
     Workers,
+    by_hand,
     complaints,
     console,
     errors_as_exit_status,
@@ -26,9 +27,10 @@ from alpw.cli.common import (
     placed,
     print_json,
 )
-from alpw.cli.watch import View, watch
+from alpw.cli.watch import View, tell_if_stuck, watch
 from alpw.cluster import recovery
 from alpw.cluster.control import refuse_held
+from alpw.cluster.queue.files import write_all
 from alpw.cluster.supervisor import CampaignStuck, default_workers
 from alpw.config.load import load_inputs
 from alpw.config.param import Param
@@ -38,12 +40,13 @@ from alpw.database.access import ensure_running
 from alpw.database.campaigns import CampaignState
 from alpw.database.launchpad import open_launchpad
 from alpw.database.summary import CampaignSummary, summarise
-from alpw.notify import tell
 from alpw.report.files import write_report
 from alpw.report.table import history_table, progress, progress_line
 from alpw.workflows.check import check_inputs
 from alpw.workflows.launch import start_campaign
 from alpw.workflows.update import update_inputs
+
+DETACHED = "The workflow is in the LaunchPad; {} or the same command runs it."
 
 VIEW = View(
     summarise,
@@ -94,11 +97,9 @@ def run(
         if _waits_for_user(fireworks, summary):
             recovery.retry(fireworks, param.campaign)
         recovery.close_ended(fireworks, param.campaign)
+        queued = write_all(launchpad_file, param.campaign, param.work_dir, resource)
         if detach:
-            console.print(
-                "The workflow is in the LaunchPad; `rlaunch rapidfire` or the same command runs it.",
-                soft_wrap=True,
-            )
+            console.print(DETACHED.format(by_hand(param.work_dir, queued)), soft_wrap=True)
             return
         try:
             summary = watch(
@@ -111,7 +112,7 @@ def run(
                 as_json,
             )
         except CampaignStuck as error:
-            tell(param.webhook, campaign=param.campaign, event="stuck", state="running", text=str(error))
+            tell_if_stuck(param.webhook, param.campaign, error)
             raise
         _conclude(summary, launchpad_file, as_json)
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from alpw.cli.common import AsJson, LaunchpadFile, console, errors_as_exit_status, print_json
 from alpw.cluster.hold import held_by_hand
+from alpw.cluster.queue.view import look
 from alpw.cluster.recovery import failure_reasons
 from alpw.database import calculations, configurations
 from alpw.database.access import launchpad_file
@@ -20,7 +21,7 @@ from alpw.database.summary import CampaignSummary, summarise
 from alpw.errors import DatabaseError
 from alpw.report.diagnosis import diagnosis_lines
 from alpw.report.init_table import init_progress
-from alpw.report.table import progress
+from alpw.report.table import progress, queue_table
 
 
 def status(
@@ -45,10 +46,13 @@ def status(
         held = held_by_hand(fireworks, campaign)
         errors = configurations.diagnoses(fireworks.db, campaign)
         errors += calculations.diagnoses(fireworks.db, campaign)
+        queue = look(fireworks, campaign)
         if as_json:
-            print_json({**summary.to_dict(), "held": held, "fizzled": reasons, "quarantined": errors})
+            parts = {"queue": queue.to_dict(), "held": held, "fizzled": reasons, "quarantined": errors}
+            print_json({**summary.to_dict(), **parts})
             return
         console.print(init_progress(summary) if isinstance(summary, InitSummary) else progress(summary))
+        console.print(queue_table(queue))
         console.print(f"folder {summary.work_dir}", soft_wrap=True)
         if summary.reason:
             console.print(f"{summary.state}: {summary.reason}", soft_wrap=True)

@@ -16,8 +16,11 @@ from rich.text import Text
 
 from alpw.cli.common import complaints, console
 from alpw.cluster.queue.files import queue_blocks
-from alpw.cluster.supervisor import AnySummary, Supervisor
+from alpw.cluster.supervision import watch as supervise_until_it_ends
+from alpw.cluster.supervisor import AnySummary, CampaignStuck, Supervisor
 from alpw.config.resource import Resource
+from alpw.errors import AlpwError
+from alpw.notify import tell
 
 #: Seconds between two lines of progress where the output is no terminal.
 QUIET_SECONDS = 10.0
@@ -49,7 +52,7 @@ def watch(
     workers: int,
     quiet: bool,
 ) -> AnySummary:
-    """Supervise a campaign until it ends, and show how it goes; Ctrl-C ends the watching only."""
+    """Supervise a campaign until it ends, and show how it goes; Ctrl-C and SIGTERM end the watching only."""
     supervisor = Supervisor(
         launchpad_file=launchpad_file,
         campaign=campaign,
@@ -64,9 +67,9 @@ def watch(
         if console.is_terminal and not quiet:
             with Live(console=console, refresh_per_second=2, transient=True) as live:
                 supervisor.on_update = lambda summary: live.update(view.picture(summary))
-                return supervisor.watch()
-        supervisor.on_update = _print_changes(view)
-        return supervisor.watch()
+                return supervise_until_it_ends(supervisor, launchpad_file)
+        supervisor.on_update = print_changes(view)
+        return supervise_until_it_ends(supervisor, launchpad_file)
     except KeyboardInterrupt:
         queued = queue_blocks(resource)
         goes_on = "goes on with the jobs that are submitted, new ones wait" if queued else "goes on"
@@ -78,7 +81,7 @@ def watch(
         raise typer.Exit(0) from None
 
 
-def _print_changes(view: View[AnySummary]) -> Callable[[AnySummary], None]:
+def print_changes(view: View[AnySummary]) -> Callable[[AnySummary], None]:
     """A callback for logs and pipes: a line for each new stage, and for progress every ten seconds."""
     last: tuple[str, Any] = ("", None)
     printed = 0.0
@@ -92,3 +95,9 @@ def _print_changes(view: View[AnySummary]) -> Callable[[AnySummary], None]:
             complaints.print(view.line(summary), soft_wrap=True)
 
     return show
+
+
+def tell_if_stuck(webhook: str | None, campaign: str, error: AlpwError) -> None:
+    """Tell the campaign's web address that it cannot go on by itself, if that is what happened."""
+    if isinstance(error, CampaignStuck):
+        tell(webhook, campaign=campaign, event="stuck", state="running", text=str(error))

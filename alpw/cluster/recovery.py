@@ -6,6 +6,8 @@ Everything here may run at any time and more than once; work in progress is left
 from __future__ import annotations
 
 import logging
+import re
+import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -16,7 +18,16 @@ from fireworks.fw_config import RUN_EXPIRATION_SECS
 
 from alpw.cluster import locks
 from alpw.cluster.hold import hold
-from alpw.database import campaigns, claims, configurations, iterations, preparations, trajectories
+from alpw.cluster.queue.fizzled import heed, undecided
+from alpw.database import (
+    campaigns,
+    claims,
+    configurations,
+    iterations,
+    preparations,
+    queue_events,
+    trajectories,
+)
 from alpw.database.campaigns import now
 from alpw.database.owner import is_dead
 from alpw.workflows.launch import continue_campaign
@@ -56,10 +67,12 @@ def active(launchpad: LaunchPad, campaign: str, categories: Sequence[str] = ()) 
 def runs(launchpad: LaunchPad, fw_id: int) -> int:
     """How often a Firework ran or had a job in the queue.
 
-    A job that SLURM refused does not count, nor does a run that the user ended.
+    A job that SLURM refused does not count, nor does a run that the user ended, or the queue through no fault
+    of the Firework.
     """
     began = [{"state_history.state": "RUNNING"}, {"state_history.reservation_id": {"$exists": True}}]
-    own = {"fw_id": fw_id, ON_REQUEST: {"$ne": True}}
+    excused = queue_events.excused(launchpad.db, fw_id)
+    own = {"fw_id": fw_id, ON_REQUEST: {"$ne": True}, "launch_id": {"$nin": excused}}
     return launchpad.launches.count_documents({**own, "$or": began})
 
 
@@ -120,8 +133,8 @@ def close_ended(launchpad: LaunchPad, campaign: str) -> int:
 def _rerun_lost(launchpad: LaunchPad, campaign: str) -> int:
     """Rerun Fireworks that are RUNNING for a process that is dead.
 
-    Our own workers are known by name; others (``rlaunch`` by hand, a job in the queue) by FireWorks' own
-    heartbeat, which takes ``RUN_EXPIRATION_SECS`` to expire.
+    Our own workers on this host are known by name; others (on another host, ``rlaunch`` by hand, a job in the
+    queue) by FireWorks' own heartbeat, which takes ``RUN_EXPIRATION_SECS`` to expire.
     """
     fireworks = {
         document["fw_id"]: document["launches"]
@@ -143,7 +156,7 @@ def _rerun_lost(launchpad: LaunchPad, campaign: str) -> int:
         expiration_secs=RUN_EXPIRATION_SECS,
         rerun=True,
         query={"spec.campaign": campaign, "state": "RUNNING"},
-        launch_query={"fworker.name": {"$not": {"$regex": _OURS}}},
+        launch_query={"fworker.name": {"$not": {"$regex": f"{_OURS}{re.escape(socket.gethostname())}/"}}},
     )
     return lost + len(expired)
 
@@ -152,10 +165,13 @@ def _rerun_half_reserved(launchpad: LaunchPad, campaign: str, patience: float) -
     """Free Fireworks whose checkout was cut short.
 
     A checkout, for a worker or for the queue, first marks the Firework RESERVED, with a date where FireWorks
-    else writes a string, and only then gives it a launch, which every other repair starts from.
+    else writes a string, and only then gives it a launch, which every other repair starts from. A job marks
+    the Firework that was reserved for it in the same way, and then takes long to import what it runs: that
+    one has its launch already.
     """
     limit = now() - timedelta(seconds=patience)
     query = {"spec.campaign": campaign, "state": "RESERVED", "updated_on": {"$type": "date", "$lte": limit}}
+    query["launches"] = []
     halves = [firework["fw_id"] for firework in launchpad.fireworks.find(query, {"fw_id": 1})]
     for fw_id in halves:
         launchpad.rerun_fw(fw_id)
@@ -166,16 +182,28 @@ def _rerun_fizzled(launchpad: LaunchPad, campaign: str) -> int:
     """Rerun Fireworks that raised, a bounded number of times.
 
     A Firework whose children went on without it (they allow fizzled parents) is left alone: running it
-    again would run them again too.
+    again would run them again too. One whose job SLURM ended gets first what it lacked.
     """
+    fizzled = _fizzled(launchpad, campaign)
+    barred = heed(launchpad, campaign, fizzled) if fizzled else set()
+    again = [firework["fw_id"] for firework in fizzled if firework["fw_id"] not in barred]
+    again = [fw_id for fw_id in again if runs(launchpad, fw_id) < MAX_RUNS]
+    for fw_id in again:
+        launchpad.rerun_fw(fw_id)
+    return len(again)
+
+
+def _fizzled(launchpad: LaunchPad, campaign: str) -> list[dict[str, Any]]:
+    """Ids and launches of Fireworks that fizzled and hold up others."""
     query = {"spec.campaign": campaign, "state": "FIZZLED"}
-    count = 0
-    for firework in launchpad.fireworks.find(query, {"fw_id": 1}):
-        fw_id = firework["fw_id"]
-        if runs(launchpad, fw_id) < MAX_RUNS and _children_wait(launchpad, fw_id):
-            launchpad.rerun_fw(fw_id)
-            count += 1
-    return count
+    found = launchpad.fireworks.find(query, {"fw_id": 1, "launches": 1})
+    return [firework for firework in found if _children_wait(launchpad, firework["fw_id"])]
+
+
+def waits_for_queue(launchpad: LaunchPad, campaign: str) -> bool:
+    """Whether a Firework fizzled whose job is not gone yet, or SLURM does not say: it may run again."""
+    fizzled = _fizzled(launchpad, campaign)
+    return bool(fizzled) and bool(undecided(launchpad, fizzled))
 
 
 def _children_wait(launchpad: LaunchPad, fw_id: int) -> bool:
@@ -186,7 +214,7 @@ def _children_wait(launchpad: LaunchPad, fw_id: int) -> bool:
 
 def is_stuck(launchpad: LaunchPad, campaign: str) -> bool:
     """Whether nothing of a campaign can run any more: Fireworks of it have failed, or none are left."""
-    if active(launchpad, campaign):
+    if active(launchpad, campaign) or waits_for_queue(launchpad, campaign):
         return False
     return bool(failure_reasons(launchpad, campaign)) or bool(dead_end(launchpad, campaign))
 
@@ -240,6 +268,7 @@ def retry(launchpad: LaunchPad, campaign: str) -> None:
     if not again or not campaigns.is_running(db, campaign):
         again += _deciding(newest, fireworks)
     for fw_id in again:
+        queue_events.forgive(db, fw_id)
         launchpad.rerun_fw(fw_id)
     # Last: a campaign that is still stalled is tried again by the next command.
     campaigns.reopen(db, campaign)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from alpw.errors import AlpwError
 
@@ -44,22 +45,52 @@ _FINAL = re.compile(
 _PREFIX = re.compile(r"^(sbatch: )?(error: |allocation failure: )*")
 
 
-def live_jobs() -> dict[str, str] | None:
-    """Jobs of this user that wait, run or are ending: id -> folder in which each was submitted.
+class LiveJob(NamedTuple):
+    """A job that waits, runs or is ending: SLURM's words for its state and the reason of that, its folder."""
+
+    state: str
+    reason: str
+    folder: str
+
+
+def live_jobs(patience: float = COMMAND_PATIENCE) -> dict[str, LiveJob] | None:
+    """Jobs of this user that wait, run or are ending, by id; members of arrays as ``123_4``.
+
+    Args:
+        patience: seconds for which an answer is waited for.
 
     Returns:
         None when SLURM does not answer, which says nothing about the jobs.
     """
-    command = ["squeue", "--states=all", "--noheader", f"--user={os.getuid()}", "--format=%A|%T|%Z"]
-    try:
-        answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=COMMAND_PATIENCE, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("squeue does not answer: %s", error)
+    # One line per member of an array; the folder last, because it may hold anything.
+    command = ["squeue", "--array", "--states=all", "--noheader", f"--user={os.getuid()}"]
+    answer = asked([*command, "--format=%i|%T|%r|%Z"], patience)
+    if answer is None:
         return None
-    jobs = (line.split("|", 2) for line in answer.splitlines())
-    return {job: folder for job, state, folder in jobs if state not in ENDED_STATES}
+    jobs = (line.split("|", 3) for line in answer.splitlines())
+    return {job: LiveJob(*words) for job, *words in jobs if words[0] not in ENDED_STATES}
+
+
+def asked(command: Sequence[str], patience: float = COMMAND_PATIENCE, nothing: str = "") -> str | None:
+    """What a command of SLURM prints; None, with a warning in the log, when it fails or is silent.
+
+    Args:
+        command: program and arguments.
+        patience: seconds for which an answer is waited for.
+        nothing: pattern of what SLURM says, on either stream, when there is nothing to print.
+    """
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=patience)
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("%s does not answer: %s", command[0], error)
+        return None
+    if answer.returncode == 0:
+        return answer.stdout
+    if nothing and re.search(nothing, answer.stderr + answer.stdout):
+        return ""
+    reason = answer.stderr.strip().split("\n")[-1] or f"it ended with status {answer.returncode}"
+    logger.warning("%s does not answer: %s", command[0], reason)
+    return None
 
 
 def cancel(jobs: Sequence[str], *, running: bool) -> None:
@@ -113,15 +144,8 @@ def seconds_left() -> float | None:
         return None
     if end := os.environ.get("SLURM_JOB_END_TIME"):
         return max(0.0, float(end) - time.time())
-    command = ["squeue", "--noheader", f"--jobs={job}", "--format=%L"]
-    try:
-        answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=COMMAND_PATIENCE, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("squeue does not tell how long job %s may run: %s", job, error)
-        return None
-    return parse_duration(answer.strip())
+    answer = asked(["squeue", "--noheader", f"--jobs={job}", "--format=%L"])
+    return None if answer is None else parse_duration(answer.strip())
 
 
 def parse_duration(text: str) -> float | None:
@@ -131,3 +155,19 @@ def parse_duration(text: str) -> float | None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as SLURM reads them, ``D-HH:MM:SS`` or ``HH:MM:SS``."""
+    days, rest = divmod(round(seconds), 86400)
+    clock = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+    return f"{days}-{clock}" if days else clock
+
+
+def parse_memory(text: str) -> float | None:
+    """MiB of an amount as SLURM reads and prints it, such as ``800M`` or ``1.5G``; None if it is not one.
+
+    Without a letter it is MiB.
+    """
+    match = re.fullmatch(r"([\d.]+)([KMGT]?)", text)
+    return float(match[1]) * 1024.0 ** ("KMGT".index(match[2] or "M") - 1) if match else None

@@ -1,4 +1,7 @@
-"""Watch one campaign: keep its workers alive, repair what dies, report progress, say how it ended."""
+"""Supervise campaigns: keep their workers alive, submit their jobs, repair what dies, say how they ended.
+
+One process supervises a campaign at a time: the one that has its lease (`alpw.database.leases`).
+"""
 
 from __future__ import annotations
 
@@ -12,30 +15,31 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from fireworks import LaunchPad
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
 from alpw.cluster import recovery, worker
 from alpw.cluster.hold import held_by_hand
-from alpw.cluster.queue import reconcile, submit
+from alpw.cluster.interrupts import postponed
+from alpw.cluster.journal import Journal
+from alpw.cluster.queue import reconcile
 from alpw.cluster.queue.files import local_categories, queue_blocks
-from alpw.config.resource import Resource
-from alpw.database import campaigns
-from alpw.database.access import ensure_running
-from alpw.database.launchpad import open_launchpad
-from alpw.errors import AlpwError, DatabaseError
+from alpw.cluster.queue.launcher import Launcher
+from alpw.config.resource import InitResource, Resource
+from alpw.database import campaigns, leases
+from alpw.database.owner import is_here, process_identity
+from alpw.errors import AlpwError
 
 logger = logging.getLogger(__name__)
 
 #: Seconds between repairs and checks of the workers.
 ROUND = 5.0
 #: Seconds between two looks into the queue for jobs that are gone.
-QUEUE_ROUND = 30.0
-#: Seconds for which SLURM may refuse jobs, for a reason that can pass, before the supervision gives up.
-REFUSAL_PATIENCE = 300.0
-#: Most seconds between two submissions while SLURM refuses.
-REFUSAL_PAUSE = 60.0
-#: Seconds for which a lost database is waited for.
-DATABASE_PATIENCE = 300.0
+QUEUE_ROUND = 15.0
+
+RESOURCES: dict[str, type[Resource]] = {
+    campaigns.ACTIVE_LEARNING: Resource,
+    campaigns.INIT_BULK: InitResource,
+}
+"""kind of campaign -> model of the resources in its document"""
 
 
 class Summary(Protocol):
@@ -54,6 +58,14 @@ class CampaignStuck(AlpwError):
     """Nothing of the campaign can run any more, and it has not ended; the message lists why."""
 
 
+class JobRefused(CampaignStuck):
+    """The same, because SLURM takes no job of what there is to do, for reasons that do not pass."""
+
+
+class Supervised(AlpwError):
+    """Another process supervises the campaign; the message says which one, and since when."""
+
+
 @dataclass
 class Supervisor(Generic[AnySummary]):
     """Supervision of one campaign.
@@ -62,11 +74,14 @@ class Supervisor(Generic[AnySummary]):
         launchpad_file: absolute path of my_launchpad.yaml, which the workers read too.
         campaign: its name.
         directory: its folder.
-        resource: decides between local workers and the queue.
+        resource: decides between local workers and the queue; what the campaign's document holds wins.
         workers: most local workers at a time.
         summarise: looks at the campaign.
         on_update: called with the summary about once a second.
-        on_trouble: called with one line when the database is lost or found again, or SLURM takes no job.
+        on_trouble: called with one line when something is worth knowing.
+        waits: for the lease while another process has it, instead of raising.
+        owner: this process, as leases name it.
+        leads: whether this process has the lease, as far as it knows.
     """
 
     launchpad_file: Path
@@ -77,40 +92,88 @@ class Supervisor(Generic[AnySummary]):
     summarise: Callable[[Database, str], AnySummary]
     on_update: Callable[[AnySummary], None]
     on_trouble: Callable[[str], None]
+    waits: bool = True
+    owner: str = field(default_factory=process_identity)
+    leads: bool = False
+    journal: Journal = field(init=False)
+    launcher: Launcher = field(init=False)
     _locked_since: dict[Any, float] = field(default_factory=dict)
-    _refused_since: float | None = None
-    _next_submission: float = 0.0
+    _other: str | None = None
+    _stored_resource: dict[str, Any] | None = None
+    _next_round: float = 0.0
     _next_queue_round: float = 0.0
     _last_obstacles: list[str] = field(default_factory=list)
 
-    def watch(self) -> AnySummary:
-        """Supervise until the campaign ends.
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.directory)
+        self.launcher = Launcher(
+            self.launchpad_file,
+            self.campaign,
+            self.directory,
+            self.journal,
+            # Not the function itself, which the caller may exchange.
+            lambda line: self.on_trouble(line),
+        )
+
+    def step(self, launchpad: LaunchPad) -> AnySummary:
+        """Look at the campaign, and once in `ROUND` seconds tend it.
 
         Raises:
             CampaignStuck: Fireworks fizzled for good and hold up the rest, or nothing is left to run.
-            JobRefused: SLURM takes no job, for good or for five minutes; what is in the queue goes on.
-            DatabaseError: the database stayed away for longer than five minutes.
+            Supervised: another process has the lease, and this one does not wait for it.
         """
-        launchpad = open_launchpad(self.launchpad_file)
-        next_round = 0.0
-        while True:
-            try:
-                summary = self.summarise(launchpad.db, self.campaign)
-                self.on_update(summary)
-                if summary.finished:
-                    return summary
-                if time.monotonic() >= next_round:
-                    self.tend(launchpad)
-                    next_round = time.monotonic() + ROUND
-            except PyMongoError as error:
-                launchpad = self._wait_for_database(error)
-            time.sleep(1.0)
+        summary = self.summarise(launchpad.db, self.campaign)
+        self.on_update(summary)
+        if not summary.finished and time.monotonic() >= self._next_round:
+            self.tend(launchpad)
+            self._next_round = time.monotonic() + ROUND
+        return summary
+
+    def take_lease(self, db: Database) -> bool:
+        """Whether this process may tend the campaign: it has the lease, is given it, or keeps it for longer.
+
+        Raises:
+            Supervised: another process has it, and this one does not wait.
+        """
+        lease = leases.take(db, self.campaign, self.owner)
+        led, self.leads = self.leads, lease["owner"] == self.owner
+        if self.leads and not led:
+            self.journal.note("supervised", f"by {self.owner}")
+            if self._other is not None:
+                self.on_trouble(f"campaign '{self.campaign}' is supervised from here now")
+        if not self.leads and lease["owner"] != self._other:
+            text = held_by(lease)
+            if led:
+                self.journal.note("lost", f"the lease of {self.owner}: {text}")
+            if not self.waits:
+                raise Supervised(text)
+            self.on_trouble(f"{text}; this command watches, and goes on with it when that ends")
+        self._other = None if self.leads else lease["owner"]
+        return self.leads
+
+    def release_lease(self, db: Database) -> None:
+        """Let another process supervise the campaign at once; its workers and jobs go on."""
+        if self.leads:
+            leases.release(db, [self.campaign], self.owner)
+            self.journal.note("released", f"by {self.owner}")
+            self.leads = False
+        self.journal.close()
 
     def tend(self, launchpad: LaunchPad) -> None:
-        """One round: repair, then see that somebody works, unless the campaign is held."""
+        """One round: repair, then see that somebody works, unless the campaign is held.
+
+        Raises:
+            CampaignStuck, Supervised: see :meth:`step`.
+        """
+        if not self.take_lease(launchpad.db):
+            return
+        self._heed_changes(launchpad.db)
         queued = queue_blocks(self.resource)
         alone = not queued and not worker.living(self.directory)
-        recovery.recover(launchpad, self.campaign, self._locked_since, alone=alone)
+        repaired = recovery.recover(launchpad, self.campaign, self._locked_since, alone=alone)
+        for what, count in repaired.items():
+            if count:
+                self.journal.note("repaired", f"{count} {what}", count)
         self._look_into_queue(launchpad)
         if not campaigns.is_running(launchpad.db, self.campaign):
             return
@@ -121,68 +184,74 @@ class Supervisor(Generic[AnySummary]):
             categories = local_categories(self.resource)
             # Bookkeeping alone keeps one worker busy.
             self._staff(launchpad, categories, most=1 if len(categories) == 1 else self.workers)
-            self._submit(launchpad)
+            self.launcher.launch(launchpad, self.resource, lambda: self.take_lease(launchpad.db))
         else:
             self._staff(launchpad, categories=[], most=self.workers)
-        reasons = [] if recovery.active(launchpad, self.campaign) else self._obstacles(launchpad)
-        # In two rounds: somebody may just be letting a held campaign go on.
-        if reasons and reasons == self._last_obstacles:
-            lines = "\n".join(f"  {reason}" for reason in reasons)
-            raise CampaignStuck(f"campaign '{self.campaign}' cannot go on:\n{lines}")
-        self._last_obstacles = reasons
+        self._see_that_something_runs(launchpad)
+
+    def _heed_changes(self, db: Database) -> None:
+        """Take over the resources that `--update` has stored since the last round, by whatever command."""
+        document = campaigns.get(db, self.campaign)
+        stored = document.get("resolved", {}).get("resource")
+        if stored is not None and stored != self._stored_resource:
+            self.resource = RESOURCES[campaigns.kind(document)].model_validate(stored)
+            self.launcher.forget_refusals()
+            self._stored_resource = stored
 
     def _staff(self, launchpad: LaunchPad, categories: list[str], most: int) -> None:
-        """Start workers for the work that there is, up to the bound, which a second supervisor shares."""
+        """Start workers for the work that there is, up to the bound, which other commands share.
+
+        Workers of other hosts do not count: nobody can tell from here whether they live.
+        """
         wanted = min(most, recovery.active(launchpad, self.campaign, categories))
         with worker.staffing(self.directory):
-            for _ in range(wanted - len(worker.living(self.directory))):
-                worker.spawn(self.launchpad_file, self.campaign, self.directory, categories)
-
-    def _submit(self, launchpad: LaunchPad) -> None:
-        """Submit what is ready; while SLURM refuses, ever less often and not for ever."""
-        if time.monotonic() < self._next_submission:
-            return
-        try:
-            submit.launch(launchpad, self.launchpad_file, self.campaign, self.directory, self.resource)
-        except submit.JobRefused as error:
-            since = self._refused_since = self._refused_since or time.monotonic()
-            waited = time.monotonic() - since
-            if error.final or waited > REFUSAL_PATIENCE:
-                raise
-            pause = min(max(ROUND, waited), REFUSAL_PAUSE)
-            self._next_submission = time.monotonic() + pause
-            self.on_trouble(f"{error}; next try in {pause:.0f} s")
-        else:
-            self._refused_since = None
+            present = sum(map(is_here, worker.living(self.directory)))
+            for _ in range(wanted - present):
+                with postponed():
+                    pid = worker.spawn(self.launchpad_file, self.campaign, self.directory, categories)
+                self.journal.note("started", f"worker {pid} for {', '.join(categories) or 'everything'}")
 
     def _look_into_queue(self, launchpad: LaunchPad) -> None:
         if time.monotonic() >= self._next_queue_round:
             self._next_queue_round = time.monotonic() + QUEUE_ROUND
             if lost := reconcile.rerun_lost_jobs(launchpad, self.campaign):
-                self.on_trouble(f"{lost} jobs are gone from the queue; their Fireworks run again")
+                text = f"{lost} jobs are gone from the queue; their Fireworks run again"
+                self.journal.note("lost", text, lost)
+                self.on_trouble(text)
 
-    def _obstacles(self, launchpad: LaunchPad) -> list[str]:
+    def _see_that_something_runs(self, launchpad: LaunchPad) -> None:
+        refused = self.launcher.refusals()
+        waiting = launchpad.fireworks.count_documents(
+            {"spec.campaign": self.campaign, "spec._category": {"$in": list(refused)}, "state": "READY"}
+        )
+        reasons: list[str] = []
+        if recovery.active(launchpad, self.campaign) <= waiting:
+            reasons = self._obstacles(launchpad, [*refused.values()] if waiting else [])
+        # In two rounds: somebody may just be letting a held campaign go on.
+        if reasons and reasons == self._last_obstacles:
+            self.journal.note("stuck", "; ".join(reasons))
+            if set(reasons) <= set(refused.values()):
+                raise JobRefused("\n".join(reasons))
+            lines = "\n".join(f"  {reason}" for reason in reasons)
+            raise CampaignStuck(f"campaign '{self.campaign}' cannot go on:\n{lines}")
+        self._last_obstacles = reasons
+
+    def _obstacles(self, launchpad: LaunchPad, refused: list[str]) -> list[str]:
         """Why nothing of a campaign that has not ended can run any more."""
         if self.summarise(launchpad.db, self.campaign).finished:
             return []
+        if recovery.waits_for_queue(launchpad, self.campaign):
+            return []
         failed = recovery.failure_reasons(launchpad, self.campaign)
-        reasons = [f"{firework}: {reason}" for firework, reason in failed.items()]
+        reasons = refused + [f"{firework}: {reason}" for firework, reason in failed.items()]
         reasons += held_by_hand(launchpad, self.campaign)
         return reasons or recovery.dead_end(launchpad, self.campaign)
 
-    def _wait_for_database(self, error: PyMongoError) -> LaunchPad:
-        # What follows are the driver's settings, which help nobody here.
-        first_line = str(error).splitlines()[0].split(" (configured")[0].split(", Timeout")[0]
-        self.on_trouble(f"database lost ({first_line}); the campaign goes on when it is back")
-        deadline = time.monotonic() + DATABASE_PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                launchpad = open_launchpad(ensure_running(self.launchpad_file))
-                self.on_trouble("database is back")
-                return launchpad
-            except DatabaseError:
-                time.sleep(2.0)
-        raise DatabaseError(f"the database stayed away for {DATABASE_PATIENCE:.0f} s: {first_line}")
+
+def held_by(lease: dict[str, Any]) -> str:
+    """Who supervises a campaign, in a sentence."""
+    since = f"{lease['since']:%Y-%m-%d %H:%M:%S} UTC"
+    return f"campaign '{lease['_id']}' is supervised by {lease['owner']} (host/pid/start) since {since}"
 
 
 def default_workers(threads: int, resource: Resource) -> int:
@@ -192,6 +261,6 @@ def default_workers(threads: int, resource: Resource) -> int:
         threads: of one training.
         resource: ``cpu_per_node`` of a block without queue is the number of cores that one task uses.
     """
-    blocks = (resource.train, resource.explore, resource.dft, resource.labels)
+    blocks = resource.blocks.values()
     widest = max([threads, *(block.cpu_per_node for block in blocks if not block.queue_name)])
     return max(1, len(os.sched_getaffinity(0)) // widest)

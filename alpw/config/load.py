@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from alpw.config.commands import command_names
 from alpw.config.init_bulk import InitBulk
 from alpw.config.json_file import InputErrors, read_json
 from alpw.config.keys import Translation, translate, unwrap
@@ -76,7 +77,8 @@ def load_init_inputs(param: str | Path, resource: str | Path) -> tuple[InitBulk,
     Raises:
         InputError: the errors of both files together.
     """
-    return _both(load_init, param, load_init_resource, resource)
+    first, second = _both(load_init, param, load_init_resource, resource)
+    return first, second.model_copy(update={"commands": command_names(first)})
 
 
 def load_init_resource(path: str | Path) -> InitResource:
@@ -95,12 +97,13 @@ def load_inputs(param: str | Path, resource: str | Path) -> tuple[Param, Resourc
         InputError: the errors of both files together.
     """
     first, second = _both(load_param, param, load_resource, resource)
-    if first.train.trainer != "alpw":
-        # What has no effect with our own trainer is what calls another one.
-        used = ("train.command:", "explore.command:")
-        notes = [note for note in second.notes if not note.startswith(used)]
-        second = second.model_copy(update={"notes": notes})
-    return first, second
+    names, notes = command_names(first), second.notes
+    # What has no effect with our own trainer is what calls another one.
+    used = tuple(f"{block}.command: has no effect" for block in names)
+    notes = [note for note in notes if not note.startswith(used)]
+    if second.kpu is not None and not first.strategy.has_kpu:
+        notes.append(f"kpu: has no effect: strategy.uncertainty is '{first.strategy.uncertainty}'")
+    return first, second.model_copy(update={"notes": notes, "commands": names})
 
 
 def _both(
@@ -132,6 +135,7 @@ def inputs_hash(param: Param | InitBulk, resource: Resource | None = None) -> st
         "file": True,
         "source": True,
         "notes": True,
+        "commands": True,
         "train": {"train_input_file": True},
     }
     said: dict[str, Any] = {

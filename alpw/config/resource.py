@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -20,6 +21,7 @@ def _without_blanks(value: Any) -> Any:
 QUEUE_KEYS = (
     "number_node",
     "gpu_per_node",
+    "gpu_type",
     "custom_flags",
     "source_list",
     "module_list",
@@ -27,8 +29,52 @@ QUEUE_KEYS = (
     "walltime",
     "memory",
     "account",
+    "by_atoms",
+    "max_jobs",
+    "max_queued",
+    "max_walltime",
+    "max_memory",
 )
 """Keys that only a job in the queue can heed."""
+
+BLOCKS: dict[str, str | None] = {
+    "train": None,
+    "explore": None,
+    "dft": None,
+    "relax": "dft",
+    "aimd": "dft",
+    "scf": "dft",
+    "kpu": "explore",
+    "direct": "explore",
+}
+"""Kind of work -> the block that it runs by when it has none of its own; None: it always has."""
+
+WALLTIME = r"^(\d+-)?\d{1,3}:\d{2}:\d{2}$"
+MEMORY = r"^\d+[KMGT]?$"
+
+
+class ByAtoms(Section):
+    """What jobs of large structures ask for instead."""
+
+    section: ClassVar[str] = "resource.by_atoms"
+
+    above: int = setting(meaning="number of atoms; holds for larger structures", ge=0)
+    number_node: int | None = setting(None, meaning="nodes per job; absent: as the block", ge=1)
+    gpu_per_node: int | None = setting(None, meaning="graphics cards per node; absent: as the block", ge=0)
+    cpu_per_node: int | None = setting(None, meaning="tasks per node; absent: as the block", ge=1)
+    walltime: str | None = setting(
+        None, meaning="time limit of a job; absent: as the block", pattern=WALLTIME
+    )
+    memory: str | None = setting(None, meaning="memory per node; absent: as the block", pattern=MEMORY)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Keys of the block that have another value."""
+        return self.model_dump(exclude={"above"}, exclude_none=True)
+
+    def problems(self) -> Iterator[Problem]:
+        if not self.changes:
+            yield Problem((), "asks for nothing; give number_node, walltime, memory, ...")
 
 
 class ResourceBlock(Section):
@@ -45,6 +91,9 @@ class ResourceBlock(Section):
     parallel_num: int = setting(1, meaning="calculations of a job that run at the same time", ge=1)
     number_node: int = setting(1, meaning="nodes per job", ge=1)
     gpu_per_node: int = setting(0, meaning="graphics cards per node", ge=0)
+    gpu_type: str | None = setting(
+        None, meaning="kind of graphics card, as SLURM calls it; absent: any", pattern=r"^[\w.-]+$"
+    )
     cpu_per_node: int = setting(1, meaning="tasks per node", ge=1)
     queue_name: Annotated[str | None, BeforeValidator(_without_blanks)] = setting(
         None, meaning="SLURM partition, several with commas; absent: on this machine, without SLURM"
@@ -54,10 +103,23 @@ class ResourceBlock(Section):
     module_list: list[str] = setting([], meaning="modules to load before the calculation")
     env_list: list[str] = setting([], meaning="shell lines before the calculation, verbatim")
     walltime: str | None = setting(
-        None, meaning="time limit of a job, HH:MM:SS or D-HH:MM:SS", pattern=r"^(\d+-)?\d{1,3}:\d{2}:\d{2}$"
+        None, meaning="time limit of a job, HH:MM:SS or D-HH:MM:SS", pattern=WALLTIME
     )
-    memory: str | None = setting(None, meaning="memory per node, such as 4G or 800M", pattern=r"^\d+[KMGT]?$")
+    memory: str | None = setting(None, meaning="memory per node, such as 4G or 800M", pattern=MEMORY)
     account: str | None = setting(None, meaning="SLURM account")
+    by_atoms: list[ByAtoms] = setting(
+        [], meaning="what jobs of large structures ask for instead; the last rule that holds counts"
+    )
+    max_jobs: int = setting(100, meaning="most jobs of the block that wait or run at a time", ge=1)
+    max_queued: int | None = setting(
+        None, meaning="most of them that wait; absent: as many as max_jobs allows", ge=1
+    )
+    max_walltime: str | None = setting(
+        None, meaning="most that a job which ran out of time is given when it runs again", pattern=WALLTIME
+    )
+    max_memory: str | None = setting(
+        None, meaning="most that a job which ran out of memory is given when it runs again", pattern=MEMORY
+    )
 
     @property
     def chunk(self) -> int:
@@ -66,9 +128,24 @@ class ResourceBlock(Section):
         return self.group_size if self.group_size == -1 else -(-self.group_size // lanes) * lanes
 
     @property
+    def tasks(self) -> int:
+        """Tasks of a job, on all its nodes."""
+        return self.number_node * self.cpu_per_node
+
+    @property
     def cores_each(self) -> float:
         """Cores of one calculation: its part of what the job has."""
-        return self.number_node * self.cpu_per_node / self.parallel_num
+        return self.tasks / self.parallel_num
+
+    def sized(self, n_atoms: int) -> ResourceBlock:
+        """The block as it is for a job whose largest structure has so many atoms."""
+        rule = next((rule for rule in reversed(self.by_atoms) if n_atoms > rule.above), None)
+        return self.model_copy(update=rule.changes) if rule else self
+
+    @property
+    def variants(self) -> list[ResourceBlock]:
+        """The block for small structures, and as each of its rules makes it."""
+        return [self, *(self.sized(rule.above + 1) for rule in self.by_atoms)]
 
     def problems(self) -> Iterator[Problem]:
         if self.group_size == 0:
@@ -77,13 +154,56 @@ class ResourceBlock(Section):
             )
         if self.command is not None and not self.command.strip():
             yield Problem(("command",), "is empty; leave it out to use the engine that ALPW brings along")
-        tasks = self.number_node * self.cpu_per_node
+        yield from self._unlike_one_line()
+        yield from self._rule_problems()
+        yield from self._limit_problems()
+
+    def _unlike_one_line(self) -> Iterator[Problem]:
+        """Values that would not end up in the job script as the one word or line that they have to be."""
+        for key in ("queue_name", "account"):
+            value = getattr(self, key)
+            if value is not None and (not value or re.search(r"\s", value)):
+                yield Problem((key,), f"{value!r} is not one word")
+        for key in ("custom_flags", "source_list", "module_list", "env_list"):
+            for i, line in enumerate(getattr(self, key)):
+                if line != "".join(line.splitlines()):
+                    yield Problem((key, i), f"{line!r} is not one line; give each line an entry of its own")
+
+    def _rule_problems(self) -> Iterator[Problem]:
+        bounds = [rule.above for rule in self.by_atoms]
+        for i, (before, bound) in enumerate(pairwise(bounds), 1):
+            if bound <= before:
+                text = f"{bound} after {before}; sort the rules by it, the smallest first"
+                yield Problem(("by_atoms", i, "above"), text)
         asked = re.search(
             r"(?:mpirun|mpiexec|srun)\s+(?:\S+\s+)*?(?:-np?|--ntasks)[ =](\d+)", self.command or ""
         )
-        if asked and int(asked[1]) > tasks:
-            text = f"starts {asked[1]} processes; number_node x cpu_per_node allows {tasks}"
+        least = min(block.tasks for block in self.variants)
+        if asked and int(asked[1]) > least:
+            text = f"starts {asked[1]} processes; number_node x cpu_per_node allows {least}"
             yield Problem(("command",), text)
+
+    def _limit_problems(self) -> Iterator[Problem]:
+        """Bounds below what is asked for at first."""
+        for key, size in (("walltime", seconds), ("memory", megabytes)):
+            most = getattr(self, f"max_{key}")
+            given = [getattr(block, key) for block in self.variants if getattr(block, key)]
+            if most and given and size(most) < max(map(size, given)):
+                text = f"{most} is less than {key}, {max(given, key=size)}"
+                yield Problem((f"max_{key}",), text)
+
+
+def seconds(walltime: str) -> int:
+    """Seconds of a time limit such as ``2-12:00:00``."""
+    days, _, clock = walltime.rpartition("-")
+    hours, minutes, rest = map(int, clock.split(":"))
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest
+
+
+def megabytes(memory: str) -> float:
+    """MiB of a number with or without K, M, G, T; SLURM takes one without for MiB."""
+    factor = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
+    return float(memory.rstrip("KMGT")) * factor.get(memory[-1], 1.0)
 
 
 class Resource(Section):
@@ -91,27 +211,74 @@ class Resource(Section):
 
     section: ClassVar[str] = "resource"
 
+    unused: ClassVar[dict[str, str]] = {
+        "relax": "relaxations belong to init_bulk",
+        "aimd": "AIMD belongs to init_bulk",
+        "scf": "it is for the labels of init_bulk; those of a campaign run by the block dft",
+        "direct": "frames are chosen by a worker on this machine",
+    }
+    """Blocks that change nothing, and why."""
+
+    fixed_programs: ClassVar[dict[str, str]] = {
+        "train": "models are trained by ALPW itself",
+        "explore": "the model runs inside ALPW's own LAMMPS process",
+        "kpu": "the model runs inside ALPW's own LAMMPS process",
+    }
+    """Blocks whose command changes nothing, and why."""
+
+    one_by_one: ClassVar[tuple[str, ...]] = ("train", "explore", "kpu")
+    """Blocks whose jobs do one thing after the other."""
+
     train: ResourceBlock = setting(meaning="block: one training of one model")
     explore: ResourceBlock = setting(meaning="block: one trajectory")
     dft: ResourceBlock = setting(meaning="block: one label")
+    relax: ResourceBlock | None = setting(None, meaning="block: one relaxation of init_bulk; absent: dft")
+    aimd: ResourceBlock | None = setting(None, meaning="block: one AIMD run of init_bulk; absent: dft")
+    scf: ResourceBlock | None = setting(None, meaning="block: one label of init_bulk; absent: dft")
+    kpu: ResourceBlock | None = setting(
+        None, meaning="block: one trajectory of a campaign whose uncertainty is KPU or both; absent: explore"
+    )
+    direct: ResourceBlock | None = setting(
+        None, meaning="block: the choice of diverse frames in init_bulk; absent: explore"
+    )
+    commands: SkipJsonSchema[dict[str, str]] = Field({})
+    """block -> under which name an FWorker's env holds its command; known with the other input file"""
     notes: SkipJsonSchema[list[str]] = Field([])
     source: SkipJsonSchema[dict[str, Any]] = Field({})
     file: SkipJsonSchema[StoredPath] = Path()
 
+    def category(self, kind: str) -> str:
+        """The name of the block by which a kind of work (a key of `BLOCKS`) runs: its own, or another."""
+        other = BLOCKS[kind]
+        return kind if other is None or getattr(self, kind) is not None else other
+
+    def block(self, kind: str) -> ResourceBlock:
+        """The block by which a kind of work runs."""
+        block: ResourceBlock = getattr(self, self.category(kind))
+        return block
+
     @property
-    def labels(self) -> ResourceBlock:
-        """The block of single-point labels."""
-        return self.dft
+    def blocks(self) -> dict[str, ResourceBlock]:
+        """Every block that is there and is used, by name."""
+        used = (kind for kind in BLOCKS if kind not in self.unused and self.category(kind) == kind)
+        return {kind: self.block(kind) for kind in used}
+
+    def environment(self, name: str) -> dict[str, str]:
+        """What an FWorker of a block says of its program."""
+        command, key = self.block(name).command, self.commands.get(name)
+        return {key: command} if command and key else {}
 
     def remarks(self) -> Iterator[Problem]:
-        if self.train.command is not None:
-            yield Problem(("train", "command"), "has no effect: models are trained by ALPW itself")
-        if self.explore.command is not None:
-            yield Problem(
-                ("explore", "command"), "has no effect: the model runs inside ALPW's own LAMMPS process"
-            )
-        for name in ("train", "explore", "dft"):
-            block: ResourceBlock = getattr(self, name)
+        for name, reason in self.unused.items():
+            if name in self.model_fields_set and getattr(self, name) is not None:
+                yield Problem((name,), f"has no effect: {reason}")
+        for name, block in self.blocks.items():
+            if name in self.fixed_programs and block.command is not None:
+                yield Problem((name, "command"), f"has no effect: {self.fixed_programs[name]}")
+            if name in self.one_by_one and block.parallel_num > 1:
+                yield Problem((name, "parallel_num"), "has no effect: a job does one after the other")
+            if block.gpu_type and not any(each.gpu_per_node for each in block.variants):
+                yield Problem((name, "gpu_type"), "has no effect without gpu_per_node")
             for key in QUEUE_KEYS if not block.queue_name else ():
                 if getattr(block, key) != ResourceBlock.model_fields[key].get_default():
                     text = "has no effect without queue_name; prepare the shell that alpw run starts in"
@@ -121,15 +288,15 @@ class Resource(Section):
 class InitResource(Resource):
     """resource.json as init_bulk uses it: nothing is trained, and ``explore`` serves force fields only."""
 
+    unused: ClassVar[dict[str, str]] = {
+        "train": "init_bulk trains nothing",
+        "kpu": "init_bulk measures no uncertainty",
+    }
+    fixed_programs: ClassVar[dict[str, str]] = {
+        "explore": "a force field runs in a process of ALPW's own",
+        "direct": "frames are chosen by ALPW itself",
+    }
+    one_by_one: ClassVar[tuple[str, ...]] = ("direct",)
+
     train: ResourceBlock = setting(ResourceBlock(), meaning="block: has no effect")
     explore: ResourceBlock = setting(ResourceBlock(), meaning="block: one run of bigmodel")
-    scf: ResourceBlock | None = setting(None, meaning="block: one single-point label; absent: dft")
-
-    @property
-    def labels(self) -> ResourceBlock:
-        """The block of single-point labels."""
-        return self.scf or self.dft
-
-    def remarks(self) -> Iterator[Problem]:
-        # What is said about commands of train and explore is said of `run`.
-        return iter(())

@@ -182,10 +182,6 @@ NO_EFFECT: dict[str, dict[str, str]] = {
         "start_pre_fac_egroup": _NO_ATOMIC_ENERGY,
         "end_pre_fac_egroup": _NO_ATOMIC_ENERGY,
     },
-    "resource": dict.fromkeys(
-        ("direct", "scf", "relax", "aimd", "kpu"),
-        "`run` uses the blocks train, explore and dft; init_bulk dft, explore and scf",
-    ),
     "resource.block": {"task_run_num": "the predecessor ignores it too"},
 }
 """section -> {key that is accepted: why it changes nothing}"""

@@ -11,9 +11,9 @@ from alpw.database.launchpad import (
     open_launchpad,
     prepare,
     read_launchpad_file,
-    server_uri,
     write_launchpad_file,
 )
+from alpw.database.secrets import server_uri
 from alpw.errors import InputError
 
 

@@ -313,9 +313,9 @@ def structure(db: Database, configuration: ObjectId) -> Atoms:
 
 
 def outlines(db: Database, configurations: Iterable[ObjectId]) -> list[dict[str, Any]]:
-    """Role, structure hash and uncertainty of configurations, without arrays, in the order of the ids."""
+    """Role, hash, size and uncertainty of configurations, without arrays, in the order of the ids."""
     wanted = list(configurations)
-    fields = {"role": 1, "structure_hash": 1, "source.uncertainty": 1}
+    fields = {"role": 1, "structure_hash": 1, "n_atoms": 1, "source.uncertainty": 1}
     found = {document["_id"]: document for document in db[COLLECTION].find({"_id": {"$in": wanted}}, fields)}
     return [{"source": {}, **found[configuration]} for configuration in wanted]
 

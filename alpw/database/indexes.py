@@ -5,7 +5,15 @@ from __future__ import annotations
 from pymongo import ASCENDING
 from pymongo.database import Database
 
-from alpw.database import calculations, configurations, iterations, models, preparations, trajectories
+from alpw.database import (
+    calculations,
+    configurations,
+    iterations,
+    models,
+    preparations,
+    queue_events,
+    trajectories,
+)
 
 #: collection -> indexes as (keys, unique)
 INDEXES: dict[str, list[tuple[list[str], bool]]] = {
@@ -27,6 +35,7 @@ INDEXES: dict[str, list[tuple[list[str], bool]]] = {
     models.COLLECTION: [(["campaign", "iteration", "member"], True)],
     trajectories.COLLECTION: [(["campaign", "iteration", "key"], True)],
     iterations.COLLECTION: [(["campaign", "index"], True)],
+    queue_events.COLLECTION: [(["campaign"], False), (["fw_id"], False)],
 }
 
 

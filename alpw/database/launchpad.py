@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from monty.serialization import dumpfn, loadfn
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from alpw.database.secrets import server_uri, without_secrets
 from alpw.errors import DatabaseError, InputError
 
 FILE_NAME = "my_launchpad.yaml"
@@ -92,16 +92,6 @@ def read_launchpad_file(path: Path) -> dict[str, Any]:
     return dict(settings)
 
 
-def server_uri(settings: dict[str, Any]) -> str:
-    """Address of the server without user, password and options, to show and to compare."""
-    host = str(settings["host"])
-    if not settings.get("uri_mode"):
-        host = f"mongodb://{host}:{settings.get('port') or 27017}"
-    # everything up to the last @ before the path is user and password
-    host = re.sub(r"^(mongodb(?:\+srv)?://)[^/]*@", r"\1", host)
-    return host.split("?", 1)[0].rstrip("/")
-
-
 def open_launchpad(path: Path | None = None) -> LaunchPad:
     """The LaunchPad of a file, after its server has answered.
 
@@ -126,21 +116,16 @@ def open_launchpad(path: Path | None = None) -> LaunchPad:
             # needs the rights that work needs, unlike a ping
             launchpad.fw_id_assigner.find_one({}, {"_id": 1})
     except (PyMongoError, TypeError, ValueError) as error:
-        reason = _without_secrets(str(error), settings)
+        reason = without_secrets(_first_sentence(error), settings)
         advice = "start it with `alpw db start`, or correct the file"
         message = f"{found}: the database at {server_uri(settings)} cannot be used ({reason}); {advice}"
         raise DatabaseError(message) from None
     return launchpad
 
 
-def _without_secrets(text: str, settings: dict[str, Any]) -> str:
-    """First sentence of an error message without any password of the settings."""
-    secrets = [str(settings.get("password") or "")]
-    secrets += re.findall(r"://[^/]*?:([^/]*)@", str(settings["host"]))
-    text = text.splitlines()[0].split(", Timeout:")[0].split(" (configured timeouts:")[0]
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "***")
-    return text[:200]
+def _first_sentence(error: Exception) -> str:
+    """What the driver says first; what follows are its settings."""
+    return str(error).splitlines()[0].split(", Timeout:")[0].split(" (configured timeouts:")[0][:200]
 
 
 def database(launchpad: LaunchPad) -> Database:

@@ -17,13 +17,18 @@ from pymongo.errors import ConnectionFailure
 
 from alpw.codes.protocol import Task
 from alpw.config import Dft, InitBulk, InitResource, Param, Resource, ResourceBlock, StartConfig
+from alpw.config.commands import command_name, command_names
 from alpw.database import calculations, campaigns, configurations, iterations, preparations
 from alpw.workflows import active_learning, init_bulk
 from alpw.workflows.launch import inputs_of
 from alpw.workflows.launch_init import init_inputs_of
+from alpw.workflows.request import granted
 
 logger = logging.getLogger(__name__)
 
+
+#: What a Firework hands down to one that goes on with its work: keys of its spec without the underscore.
+STANDING = ("category", "priority", "queueadapter")
 
 #: Seconds for which a Firetask waits for a database that has gone away.
 DATABASE_PATIENCE = 600.0
@@ -71,7 +76,7 @@ def context_of(firetask: Any, fw_spec: dict[str, Any]) -> Context | StructureCon
         fw_spec["campaign"],
         fw_spec[index],
         fw_spec.get("_fw_env") or {},
-        {name: fw_spec[f"_{name}"] for name in ("category", "priority") if f"_{name}" in fw_spec},
+        {name: fw_spec[f"_{name}"] for name in STANDING if f"_{name}" in fw_spec},
     )
 
 
@@ -82,7 +87,7 @@ class Surroundings(ABC):
     Attributes:
         index: of the iteration, or of the start structure.
         environment: the worker's ``env``.
-        standing: ``category`` and ``priority`` of the running Firework.
+        standing: ``category``, ``priority`` and ``queueadapter`` of the running Firework.
     """
 
     launchpad: LaunchPad
@@ -136,13 +141,20 @@ class Surroundings(ABC):
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def block(self, task: Task, dft: Dft) -> ResourceBlock:
-        """The block of resource.json that a calculation runs by."""
-        return self.resource.dft
+    @cached_property
+    def block(self) -> ResourceBlock:
+        """The block of resource.json that the running Firework runs by, with what it asks for itself."""
+        asked = self.standing.get("queueadapter", {})
+        return granted(self.resource.block(self.standing["category"]), asked)
 
-    def command(self, task: Task, dft: Dft) -> str | None:
-        """A program's command: the worker's ``env`` decides, then resource.json."""
-        return self.environment.get(f"{dft.dft_style}_cmd") or self.block(task, dft).command
+    def command(self, dft: Dft) -> str | None:
+        """A program's command: the worker's ``env`` decides, then the block of the running Firework.
+
+        A block's command is that of its own code only: another one gets None, its default.
+        """
+        name, block = command_name(dft.dft_style), self.resource.category(self.standing["category"])
+        own = command_names(self.inputs).get(block) == name
+        return self.environment.get(name) or (self.block.command if own else None)
 
 
 class Context(Surroundings):
@@ -234,18 +246,3 @@ class StructureContext(Surroundings):
         return init_bulk.firework(
             task, title, self.campaign, self.index, self.name, **self.standing, **parameters
         )
-
-    def block(self, task: Task, dft: Dft) -> ResourceBlock:
-        """The block ``explore`` runs force fields, ``scf`` labels, ``dft`` the rest."""
-        if init_bulk.is_bigmodel(task, dft):
-            return self.resource.explore
-        return self.resource.labels if task is Task.LABEL else self.resource.dft
-
-    def command(self, task: Task, dft: Dft) -> str | None:
-        """As in every context; but a block's command is that of its own code only."""
-        given = self.environment.get(f"{dft.dft_style}_cmd")
-        if given or init_bulk.is_bigmodel(task, dft):
-            return given
-        own = self.resource.scf is not None and task is Task.LABEL
-        same = dft.dft_style == self.inputs.dft.dft_style
-        return self.block(task, dft).command if own or same else None

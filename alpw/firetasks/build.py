@@ -10,6 +10,7 @@ from ase import Atoms
 from fireworks import FWAction, explicit_serialize
 
 from alpw.codes.protocol import Task
+from alpw.config import Dft
 from alpw.database import calculations, configurations
 from alpw.database.calculations import State
 from alpw.errors import AlpwError, InputError
@@ -40,7 +41,7 @@ class BuildStructures(CampaignTask):
             return FWAction(stored_data={"built": 0})
         init, entry = context.inputs, context.entry
         runs = [
-            (_propose(context, leaf, name, dft.model_copy(update={"seed": _seed(context, leaf, name)})), dft)
+            (_propose(context, leaf, name, _seeded(context, leaf, name, dft)), leaf, dft)
             for leaf in tree
             if leaf.leaf
             for name, dft in init.runs_of(entry)
@@ -49,14 +50,13 @@ class BuildStructures(CampaignTask):
         if not runs:
             return FWAction(stored_data=stored)
         context.record(stage="sample")
-        dft = runs[0][1]
         appended = dynamics_workflow(
             init,
+            context.resource,
             context.index,
             context.name,
-            [identity for identity, _ in runs],
-            context.block(Task.AIMD, dft),
-            is_bigmodel(Task.AIMD, dft),
+            {identity: len(leaf.atoms) for identity, leaf, _ in runs},
+            is_bigmodel(Task.AIMD, runs[0][2]),
         )
         return FWAction(stored_data=stored, detours=[appended])
 
@@ -86,8 +86,9 @@ def root_of(context: StructureContext) -> tuple[Atoms, Root]:
     raise InputError("is not relaxed, so that nothing can be made of it", context.name)
 
 
-def _seed(context: StructureContext, leaf: Built, run: str) -> int:
-    return derive_seed(context.inputs.seed, "dynamics", context.name, leaf.name, run)
+def _seeded(context: StructureContext, leaf: Built, run: str, dft: Dft) -> Dft:
+    seed = derive_seed(context.inputs.seed, "dynamics", context.name, leaf.name, run)
+    return dft.model_copy(update={"seed": seed})
 
 
 def _propose(context: StructureContext, leaf: Built, run: str, dft: Any) -> Any:

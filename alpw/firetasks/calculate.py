@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from alpw.database.documents import atoms_of
 from alpw.errors import CalculationError, FailureKind
 from alpw.firetasks.base import CampaignTask, Surroundings
 from alpw.firetasks.label import RESERVE
-from alpw.firetasks.lanes import LEFT, run_in_lanes
+from alpw.firetasks.lanes import LEFT, environments, run_in_lanes
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class RunCalculations(CampaignTask):
     def work(self, context: Surroundings) -> FWAction:
         """Claim, run and store what is asked for."""
         wanted = [ObjectId(calculation) for calculation in self["calculations"]]
-        lanes = [_Lane(context) for _ in range(_parallel(context, wanted))]
+        lanes = [_Lane(context, own) for own in environments(context.block.parallel_num, len(wanted))]
         outcomes = run_in_lanes(wanted, lanes)
         left = [str(calculation) for calculation, outcome in outcomes.items() if outcome == LEFT]
         again = context.firework("RunCalculations", f"go on with {len(left)}", calculations=left)
@@ -51,20 +52,11 @@ class RunCalculations(CampaignTask):
         )
 
 
-def _parallel(context: Surroundings, wanted: list[ObjectId]) -> int:
-    """How many run at a time: as the block of the first one says, by which all of a Firework run."""
-    first = calculations.find(context.db, wanted[0])
-    if first is None:
-        return 1
-    block = context.block(Task(first["task"]), Dft.model_validate(first["dft"]))
-    return min(block.parallel_num, len(wanted))
-
-
 class _Lane:
     """Calculations one after the other; only the first of them has the whole job."""
 
-    def __init__(self, context: Surroundings) -> None:
-        self.context, self.begun = context, False
+    def __init__(self, context: Surroundings, environment: Mapping[str, str]) -> None:
+        self.context, self.environment, self.begun = context, environment, False
 
     def has_time(self) -> bool:
         """Whether another calculation may begin; what cannot begin any more must not fail for that."""
@@ -74,18 +66,21 @@ class _Lane:
     def calculate(self, calculation: ObjectId) -> str:
         """Run one calculation and say what became of it."""
         alone, self.begun = not self.begun, True
-        return _calculate(self.context, calculation, alone=alone)
+        return _calculate(self.context, calculation, self.environment, alone=alone)
 
     def close(self) -> None:
         """Each calculation has tidied up after itself."""
 
 
-def _calculate(context: Surroundings, calculation: ObjectId, *, alone: bool) -> str:
+def _calculate(
+    context: Surroundings, calculation: ObjectId, environment: Mapping[str, str], *, alone: bool
+) -> str:
     """Run one calculation and say what became of it.
 
     Args:
         context: of the Firetask.
         calculation: its id.
+        environment: variables for the program.
         alone: whether it has a whole job; then time that is too short for its first step is a failure.
     """
     document = calculations.claim(context.db, calculation, context.fw_id)
@@ -100,7 +95,8 @@ def _calculate(context: Surroundings, calculation: ObjectId, *, alone: bool) -> 
             atoms_of(document),
             folder_of(context, document),
             dft,
-            context.command(task, dft),
+            context.command(dft),
+            environment=environment,
             timeout=None if left is None else max(0.0, left - RESERVE),
         )
     except CalculationError as error:
@@ -114,7 +110,7 @@ def _calculate(context: Surroundings, calculation: ObjectId, *, alone: bool) -> 
         **_record(dft, steps),
         "steps": len(steps.frames),
         "rejected": steps.rejected,
-        "cores": context.block(task, dft).cores_each,
+        "cores": context.block.cores_each,
     }
     state = State.DONE if steps.complete else State.UNFINISHED
     calculations.store(context.db, calculation, state, steps.structure, record)

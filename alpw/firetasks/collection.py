@@ -49,11 +49,16 @@ class CollectStructure(CampaignTask):
     def work(self, context: StructureContext) -> FWAction:
         """Settle, write, judge; the last structure of a campaign ends it."""
         pending = context.configurations(state={"$in": list(configurations.PENDING_STATES)})
-        again = [document["_id"] for document in pending if document["attempts"] < MAX_ATTEMPTS]
+        again = {
+            document["_id"]: document["n_atoms"]
+            for document in pending
+            if document["attempts"] < MAX_ATTEMPTS
+        }
         if again:
-            configurations.release_these(context.db, again)
-            block = context.block(Task.LABEL, context.label_dft)
-            labels = labels_workflow(context.inputs, context.index, context.name, again, block, True)
+            configurations.release_these(context.db, list(again))
+            labels = labels_workflow(
+                context.inputs, context.resource, context.index, context.name, again, True
+            )
             return FWAction(stored_data={"again": len(again)}, additions=[labels])
         lost = CalculationError("its Firework fizzled; see lpad get_fws -s FIZZLED", FailureKind.UNKNOWN)
         for document in pending:

@@ -52,7 +52,7 @@ class ExploreTrajectories(CampaignTask):
         files = [_model_file(context, model) for model in committee]
         draws = draws_file(context, committee[MEMBER]) if context.param.strategy.has_kpu else None
         trainer = trainer_of(context.param.train.trainer)
-        engine = engine_of(trainer, context.environment.get("lammps_cmd"), context.resource.explore.command)
+        engine = engine_of(trainer, context.environment.get("lammps_cmd"), context.block.command)
         ends = {}
         for key in self["trajectories"]:
             stored = trajectories.find(context.db, context.campaign, context.index, key)

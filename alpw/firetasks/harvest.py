@@ -71,12 +71,13 @@ class HarvestFrames(CampaignTask):
             for sampled in chosen:
                 _store(context, sampled, refusals[_level(sampled)])
             return FWAction(stored_data={"frames": len(chosen)})
-        waiting = [_propose(context, sampled) for sampled in chosen]
+        waiting = {_propose(context, sampled): len(sampled.atoms) for sampled in chosen}
         if not waiting:
             return FWAction(stored_data={"labels": 0})
         context.record(stage="label")
-        block = context.block(Task.LABEL, context.label_dft)
-        labels = labels_workflow(context.inputs, context.index, context.name, waiting, block, False)
+        labels = labels_workflow(
+            context.inputs, context.resource, context.index, context.name, waiting, False
+        )
         return FWAction(stored_data={"labels": len(waiting)}, detours=[labels])
 
 

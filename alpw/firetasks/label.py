@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from fireworks import FWAction, Workflow, explicit_serialize
 from alpw.cluster.slurm import seconds_left
 from alpw.codes.attempt import level_hash
 from alpw.codes.checks import label_defect
-from alpw.codes.protocol import LabelResult, Task
+from alpw.codes.protocol import LabelResult
 from alpw.codes.registry import code_of
 from alpw.codes.run import clean, run_label
 from alpw.database import campaigns, configurations
@@ -25,7 +26,7 @@ from alpw.database.documents import atoms_of
 from alpw.database.labels import known_label
 from alpw.errors import CalculationError, FailureKind, InputError
 from alpw.firetasks.base import CampaignTask, Surroundings
-from alpw.firetasks.lanes import LEFT, run_in_lanes
+from alpw.firetasks.lanes import LEFT, environments, run_in_lanes
 from alpw.firetasks.stragglers import begin_labels, early_collector
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class LabelChunk(CampaignTask):
         """Claim, label and store what is asked for."""
         begin_labels(context)
         wanted, chunk = [ObjectId(configuration) for configuration in self["configurations"]], _Chunk(context)
-        lanes = [_Lane(chunk) for _ in range(max(1, min(chunk.block.parallel_num, len(wanted))))]
+        lanes = [_Lane(chunk, own) for own in environments(chunk.block.parallel_num, len(wanted))]
         outcomes = run_in_lanes(wanted, lanes)
         left = [str(configuration) for configuration, outcome in outcomes.items() if outcome == LEFT]
         title = f"label chunk, the other {len(left)}"
@@ -74,8 +75,7 @@ class _Chunk:
         # Whatever the context reads late is read here, before there are threads.
         self.context, self.dft, self.inputs = context, context.label_dft, context.inputs
         self.code = code_of(self.dft.dft_style)
-        self.block = context.block(Task.LABEL, self.dft)
-        self.command = context.command(Task.LABEL, self.dft)
+        self.block, self.command = context.block, context.command(self.dft)
         self.longest = 0.0
         self._same: dict[str, threading.Lock] = {}
         self._levels: dict[tuple[str, ...], str | None] = {}
@@ -99,7 +99,8 @@ class _Chunk:
 class _Lane:
     """Labels one after the other; each may start from the wavefunction of the one before it."""
 
-    def __init__(self, chunk: _Chunk) -> None:
+    def __init__(self, chunk: _Chunk, environment: Mapping[str, str]) -> None:
+        self.environment = environment
         self.chunk, self.context, self.dft, self.code = chunk, chunk.context, chunk.dft, chunk.code
         self.begun = False
         self.last: tuple[Path, np.ndarray] | None = None
@@ -141,6 +142,7 @@ class _Lane:
                 context.directory("02.label", str(configuration)),
                 self.dft,
                 self.chunk.command,
+                environment=self.environment,
                 timeout=None if left is None else max(0.0, left - RESERVE),
                 reuse=self._reusable(atoms),
             )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Protocol, TypeVar
 
 LEFT = "left"
 """Outcome of a calculation that goes to another Firework."""
+
+CARDS = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+"""Variables in which SLURM tells a job its graphics cards."""
 
 Item = TypeVar("Item", bound=Hashable)
 Given = TypeVar("Given", bound=Hashable, contravariant=True)
@@ -29,6 +33,26 @@ class Lane(Protocol[Given]):
     def close(self) -> None:
         """Tidy up after the last one."""
         ...
+
+
+def environments(parallel: int, items: int, around: Mapping[str, str] = os.environ) -> list[dict[str, str]]:
+    """Variables for the programs of each lane: its own part of the job's graphics cards.
+
+    Fewer cards than lanes are shared, one after the other. A single lane has whatever the job has.
+
+    Args:
+        parallel: most calculations at a time.
+        items: calculations that there are.
+        around: the environment of this process.
+    """
+    lanes = max(1, min(parallel, items))
+    found: list[dict[str, str]] = [{} for _ in range(lanes)]
+    for name in CARDS if lanes > 1 else ():
+        cards = [card for card in around.get(name, "").split(",") if card]
+        for lane, own in enumerate(found) if cards else ():
+            share = cards[lane * len(cards) // lanes : (lane + 1) * len(cards) // lanes]
+            own[name] = ",".join(share if len(cards) >= lanes else [cards[lane % len(cards)]])
+    return found
 
 
 def run_in_lanes(items: Sequence[Item], lanes: Sequence[Lane[Item]]) -> dict[Item, str]:

@@ -14,7 +14,9 @@ from alpw.firetasks.base import Context
 from alpw.firetasks.hook import called
 from alpw.sampling.order import by_information
 from alpw.workflows.active_learning import calls, labelling_workflow, verdict_workflow
+from alpw.workflows.firework import DFT
 from alpw.workflows.plan import chunks
+from alpw.workflows.request import request_for
 
 #: Times that a configuration is given to a label Firework which does not finish it.
 MAX_ATTEMPTS = 3
@@ -65,24 +67,27 @@ def _label(
     context: Context, wanted: Sequence[ObjectId], hooks: Sequence[Hook] = (), follows: int | None = None
 ) -> FWAction:
     parts = _by_information(context, wanted)
-    workflow = labelling_workflow(context.campaign, context.index, parts, hooks, follows)
+    asked = [request_for(context.resource.block(DFT), part.values()) for part in parts]
+    ids = [list(part) for part in parts]
+    workflow = labelling_workflow(context.campaign, context.index, ids, hooks, follows, asked)
     return FWAction(stored_data={"appended": len(workflow.fws)}, additions=[workflow])
 
 
-def _by_information(context: Context, wanted: Sequence[ObjectId]) -> list[list[ObjectId]]:
-    """Chunks of configurations, the most uncertain ones first; equal structures share a chunk.
+def _by_information(context: Context, wanted: Sequence[ObjectId]) -> list[dict[ObjectId, int]]:
+    """Chunks of configurations with their numbers of atoms, the most uncertain ones first.
 
-    The second of two equal structures then finds the label of the first. With a quorum below one, the order
-    decides which labels the verdict rests on: validation frames, drawn at random, are all among them, because
-    the most uncertain ones alone would make the models look worse than they are.
+    Equal structures share a chunk: the second one then finds the label of the first. With a quorum below one,
+    the order decides which labels the verdict rests on: validation frames, drawn at random, are all among
+    them, because the most uncertain ones alone would make the models look worse than they are.
     """
     found = configurations.outlines(context.db, wanted)
     uncertainties = [document["source"].get("uncertainty", {}) for document in found]
     order = by_information(uncertainties, trajectories.MEASURES.values())
     if context.param.strategy.quorum < 1:
         order.sort(key=lambda place: found[place]["role"] != Role.VALIDATION.value)
-    alike: dict[str, list[ObjectId]] = {}
+    alike: dict[str, dict[ObjectId, int]] = {}
     for place in order:
-        alike.setdefault(found[place]["structure_hash"], []).append(found[place]["_id"])
-    parts = chunks(list(alike.values()), context.resource.labels.chunk)
-    return [[configuration for group in part for configuration in group] for part in parts]
+        outline = found[place]
+        alike.setdefault(outline["structure_hash"], {})[outline["_id"]] = outline["n_atoms"]
+    parts = chunks(list(alike.values()), context.resource.block(DFT).chunk)
+    return [{configuration: n for group in part for configuration, n in group.items()} for part in parts]

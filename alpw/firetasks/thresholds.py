@@ -19,8 +19,11 @@ from alpw.uncertainty.frames import calibrate_frames, calibration_document, cali
 WINDOW = 3
 """newest iterations whose labels calibrate, while they are few"""
 
-ENOUGH_PAIRS = 50
-"""labels that calibrate without those of earlier iterations"""
+ENOUGH_PAIRS = 8
+"""labels that calibrate without those of earlier iterations
+
+An early model errs two to three times as much as its uncertainty says, a later one about as much: a few pairs
+of the newest model are worth more than many of all."""
 
 BoundsByMeasure = dict[str, dict[str, Bounds]]
 """The bounds of each measure's groups."""

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from alpw.cluster.queue.view import CategoryView, QueueView
 from alpw.database.summary import CampaignSummary, IterationSummary
 
 STATE_STYLES = {
@@ -101,3 +102,28 @@ def progress_line(summary: CampaignSummary) -> Text:
     line.append(f"  {timedelta(seconds=int(summary.seconds))}  ")
     line.append(" · ".join(parts))
     return line
+
+
+def queue_table(view: QueueView) -> RenderableType:
+    """Per category: Fireworks by state, and, of those that have any, jobs in SLURM's words."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in ("category", "ready", "reserved", "running", "fizzled"):
+        table.add_column(name, justify="left" if name == "category" else "right", no_wrap=True)
+    queued = any(counts.jobs or counts.gone for counts in view.categories.values())
+    if queued:
+        table.add_column("jobs in SLURM", overflow="fold")
+    for category, counts in view.categories.items():
+        states = [str(counts.states[state] or "-") for state in ("READY", "RESERVED", "RUNNING", "FIZZLED")]
+        table.add_row(category, *states, *([_jobs(counts)] if queued else []))
+    lines = [Text("SLURM does not answer; what it says of jobs is not known")] if view.silent else []
+    if view.ends:
+        ends = ", ".join(f"{count} {end}" for end, count in sorted(view.ends.items()))
+        lines.append(Text(f"jobs that ended before their Firework did: {ends}"))
+    return Group(*([table] if view.categories else []), *lines)
+
+
+def _jobs(view: CategoryView) -> str:
+    parts = [f"{count} {state}" for state, count in sorted(view.jobs.items(), reverse=True)]
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(view.reasons.items()))
+    parts = [f"{part} ({reasons})" if part.endswith(" PENDING") and reasons else part for part in parts]
+    return ", ".join([*parts, *([f"{view.gone} gone"] if view.gone else [])]) or "-"

@@ -6,14 +6,14 @@ and completion. Specs carry names and ids, never arrays.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from itertools import pairwise
+from collections.abc import Container, Mapping, Sequence
+from itertools import pairwise, zip_longest
 from typing import Any
 
 from fireworks import Firework, Workflow
 
 from alpw.config.param import Hook
-from alpw.workflows.firework import build, descending
+from alpw.workflows.firework import EXPLORE, build, descending
 from alpw.workflows.plan import chunks
 
 
@@ -84,15 +84,26 @@ def iteration_workflow(
     campaign: str,
     iteration: int,
     members: int,
-    trajectories: Sequence[str],
-    group_size: int,
+    trajectories: Sequence[Sequence[str]],
     together: bool = False,
     hooks: Sequence[Hook] = (),
+    category: str = EXPLORE,
+    asked: Sequence[Mapping[str, Any]] = (),
 ) -> Workflow:
     """Train the committee, explore with it, select; labelling is appended by the selection.
 
     A trajectory that failed must not hold up the others, so what comes after it accepts fizzled parents. A
     function of the user's that failed holds up the rest.
+
+    Args:
+        campaign: name of the campaign.
+        iteration: index of the iteration.
+        members: of the committee.
+        trajectories: names of those that run in each Firework.
+        together: whether one Firework trains all members.
+        hooks: the user's functions.
+        category: of the exploration.
+        asked: what the job of each exploration asks for in place of what its category does; may be left out.
     """
     train = _training(campaign, iteration, members, together)
     explore = [
@@ -101,9 +112,11 @@ def iteration_workflow(
             f"explore {keys[0]}" + (f" and {len(keys) - 1} more" if len(keys) > 1 else ""),
             campaign,
             iteration,
-            trajectories=keys,
+            category=category,
+            queueadapter=own,
+            trajectories=list(keys),
         )
-        for keys in chunks(list(trajectories), group_size)
+        for keys, own in zip_longest(trajectories, asked)
     ]
     explored = calls(campaign, iteration, hooks, "explore", fizzled_parents=True)
     select = firework("SelectCandidates", "select candidates", campaign, iteration, not explored)
@@ -117,6 +130,7 @@ def labelling_workflow(
     parts: Sequence[Sequence[Any]],
     hooks: Sequence[Hook] = (),
     follows: int | None = None,
+    asked: Sequence[Mapping[str, Any]] = (),
 ) -> Workflow:
     """Label configurations in chunks, then collect whatever came of it.
 
@@ -128,6 +142,7 @@ def labelling_workflow(
         hooks: the user's functions; those of the selection are called first. Those of the labels are added
             by the collector, which knows when there are no more labels to come.
         follows: the collector in whose place that of this workflow comes.
+        asked: what the job of each chunk asks for in place of what its category does; may be left out.
     """
     selected = calls(campaign, iteration, hooks, "select")
     label = [
@@ -137,10 +152,11 @@ def labelling_workflow(
             campaign,
             iteration,
             priority=priority,
+            queueadapter=own,
             configurations=[str(configuration) for configuration in part],
         )
-        for index, (part, priority) in enumerate(
-            zip(parts, descending("LabelChunk", len(parts)), strict=True)
+        for index, (part, priority, own) in enumerate(
+            zip_longest(parts, descending("LabelChunk", len(parts)), asked)
         )
     ]
     # Without a chunk it waits for the user's functions, and for their success.

@@ -9,9 +9,10 @@ from ase import Atoms
 from alpw.codes.protocol import Task
 from alpw.codes.registry import code_of
 from alpw.config import Dft, InitBulk, InitResource, StartConfig
+from alpw.config.commands import command_name, command_names
 from alpw.errors import InputError
 from alpw.structures.recipe import build, trial
-from alpw.workflows.init_bulk import is_bigmodel
+from alpw.workflows.init_bulk import KINDS, is_bigmodel
 from alpw.workflows.launch_init import read_starts
 
 
@@ -81,14 +82,14 @@ def _a_leaf(init: InitBulk, entry: StartConfig, atoms: Atoms, key: str) -> Atoms
 
 
 def _check_commands(init: InitBulk, resource: InitResource) -> None:
-    for name, block in (("dft", resource.dft), ("scf", resource.scf)):
-        if block is None or block.command is None:
-            continue
-        for entry in init.sys_configs:
-            for task, _, dft in _calculations(init, entry):
-                own = name == "scf" if task is Task.LABEL and resource.scf else name == "dft"
-                if own and not is_bigmodel(task, dft):
-                    _check_command(dft, block.command, resource, name)
+    names = command_names(init)
+    for entry in init.sys_configs:
+        for task, _, dft in _calculations(init, entry):
+            block = resource.category(KINDS[task])
+            command = resource.block(block).command
+            own = names[block] == command_name(dft.dft_style)
+            if command is not None and own and not is_bigmodel(task, dft):
+                _check_command(dft, command, resource, block)
 
 
 def _check_command(dft: Dft, command: str, resource: InitResource, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import bson
@@ -10,9 +11,12 @@ from pymongo.database import Database
 
 from alpw.codes.lammps import Template
 from alpw.config.param import Param
+from alpw.config.resource import Resource
 from alpw.database import blobs, iterations
 from alpw.database.uncertain import most_uncertain
-from alpw.workflows.plan import plan_trajectories
+from alpw.workflows.firework import EXPLORE, KPU
+from alpw.workflows.plan import chunks, plan_trajectories
+from alpw.workflows.request import request_for
 from alpw.workflows.stages import FIRST, Stage, next_stage, stage_limits
 
 
@@ -70,6 +74,30 @@ def exploration(db: Database, campaign: dict[str, Any], param: Param, index: int
         uncertain=uncertain,
     )
     return {"md_jobs": stage.entry, "stage_times": stage.times, "plan": plan}
+
+
+def explorations(
+    param: Param, resource: Resource, plan: Sequence[dict[str, Any]], sizes: Callable[[], Sequence[int]]
+) -> dict[str, Any]:
+    """The trajectories of each Firework of an iteration, its category, and what its job asks for.
+
+    Args:
+        param: the campaign's parameters.
+        resource: its resources.
+        plan: of the iteration.
+        sizes: numbers of atoms of the start structures; asked for only where they matter.
+    """
+    category = resource.category(KPU if param.strategy.has_kpu else EXPLORE)
+    block = resource.block(category)
+    parts = chunks(plan, block.group_size)
+    atoms = sizes() if block.by_atoms else ()
+    return {
+        "category": category,
+        "trajectories": [[run["key"] for run in part] for part in parts],
+        "asked": [request_for(block, (atoms[run["structure"]] for run in part)) for part in parts]
+        if atoms
+        else (),
+    }
 
 
 def _stage(db: Database, campaign: str, index: int, param: Param) -> Stage:

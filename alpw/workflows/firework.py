@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fireworks import Firework
 
-#: Categories of Fireworks, one worker pool each.
-TRAIN, EXPLORE, DFT, SCF, LIGHT = CATEGORIES = ("train", "explore", "dft", "scf", "light")
+from alpw.config.resource import BLOCKS
+
+TRAIN, EXPLORE, DFT, RELAX, AIMD, SCF, KPU, DIRECT = BLOCKS
+#: Bookkeeping, which never waits in a queue.
+LIGHT = "light"
+#: Categories of Fireworks, one worker pool each: the blocks of resource.json that there may be, and the rest.
+CATEGORIES = (*BLOCKS, LIGHT)
 
 #: Firetask -> (module, category, priority). Later stages go first, so that one iteration ends before the
 #: next of another campaign begins, and bookkeeping never waits.
@@ -40,6 +46,7 @@ def build(
     fizzled_parents: bool = False,
     category: str | None = None,
     priority: float | None = None,
+    queueadapter: Mapping[str, Any] | None = None,
     **parameters: Any,
 ) -> Firework:
     """One Firework of one of our Firetasks.
@@ -52,6 +59,7 @@ def build(
         category: another one than that of the Firetask.
         priority: another one than that of the Firetask, within its level: at least as large, and smaller than
             the next whole number.
+        queueadapter: what its job asks SLURM for in place of what its category does.
         parameters: the Firetask's own parameters.
     """
     module, usual, level = TASKS[task]
@@ -65,5 +73,7 @@ def build(
     }
     if fizzled_parents:
         spec["_allow_fizzled_parents"] = True
+    if queueadapter:
+        spec["_queueadapter"] = dict(queueadapter)
     # A new Firework has a negative id, which the LaunchPad replaces.
     return Firework.from_dict({"spec": spec, "name": name, "fw_id": Firework([]).fw_id})

@@ -11,7 +11,7 @@ from alpw.codes.protocol import Task
 from alpw.codes.registry import code_of
 from alpw.config import Dft, InitBulk, InitResource, StartConfig
 from alpw.structures.recipe import build, count, leaves, trial
-from alpw.workflows.firework import DFT, EXPLORE, LIGHT, SCF
+from alpw.workflows.firework import AIMD, DIRECT, EXPLORE, LIGHT, RELAX, SCF
 from alpw.workflows.launch_init import name_of, read_starts
 
 Cost = Callable[[Dft, str], float | None]
@@ -110,14 +110,13 @@ def _labels(init: InitBulk, entry: StartConfig, index: int, n_leaves: int, frame
 def _fireworks(
     init: InitBulk, resource: InitResource, entry: StartConfig, runs: int, labels: int | None
 ) -> dict[str, int]:
-    sampler = EXPLORE if entry.bigmodel else DFT
-    block = resource.explore if entry.bigmodel else resource.dft
+    sampler = EXPLORE if entry.bigmodel else AIMD
     counts = Counter({LIGHT: 2})
-    counts[DFT] += init.relaxes(entry)
-    counts[sampler] += _chunks(runs, block.chunk)
-    counts[SCF] += _chunks(labels or 0, resource.labels.chunk)
+    counts[resource.category(RELAX)] += init.relaxes(entry)
+    counts[resource.category(sampler)] += _chunks(runs, resource.block(sampler).chunk)
+    counts[resource.category(SCF)] += _chunks(labels or 0, resource.block(SCF).chunk)
     if runs or entry.scf:
-        counts[EXPLORE if entry.direct else LIGHT] += 1
+        counts[resource.category(DIRECT) if entry.direct else LIGHT] += 1
     return dict(+counts)
 
 

@@ -33,7 +33,7 @@ from alpw.workflows.active_learning import (
     labelling_workflow,
     preparation_workflow,
 )
-from alpw.workflows.exploring import exploration, store_templates
+from alpw.workflows.exploring import exploration, explorations, store_templates
 
 KINDS: dict[type, str] = {Param: campaigns.ACTIVE_LEARNING, InitBulk: campaigns.INIT_BULK}
 
@@ -271,19 +271,27 @@ def _add_workflow(launchpad: LaunchPad, name: str, iteration: dict[str, Any]) ->
         return
     metadata = {"campaign": name, "iteration": index, "kind": _workflow_kind(iteration)}
     if not launchpad.workflows.find_one({f"metadata.{key}": value for key, value in metadata.items()}):
-        launchpad.add_wf(_build(name, iteration))
+        launchpad.add_wf(_build(db, name, iteration))
     claims.confirm(collection, key)
 
 
-def _build(name: str, iteration: dict[str, Any]) -> Workflow:
+def _build(db: Database, name: str, iteration: dict[str, Any]) -> Workflow:
     index = iteration["index"]
     param, resource = inputs_of(iteration["inputs"])
     members, together = param.strategy.model_num, param.train.together
-    keys = [plan["key"] for plan in iteration.get("plan", [])]
+
+    def sizes() -> list[int]:
+        return [len(atoms) for atoms in start_structures(db, iteration["inputs"])]
+
     builders: dict[str, Callable[[], Workflow]] = {
         "prepare": lambda: preparation_workflow(name, index),
         "explore": lambda: iteration_workflow(
-            name, index, members, keys, resource.explore.group_size, together, param.hooks
+            name,
+            index,
+            members,
+            together=together,
+            hooks=param.hooks,
+            **explorations(param, resource, iteration["plan"], sizes),
         ),
         "final": lambda: final_workflow(name, index, members, together, param.hooks),
         # The collector has what is not labelled labelled, and then goes on.

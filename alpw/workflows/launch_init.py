@@ -106,9 +106,9 @@ def _archive(launchpad: LaunchPad, query: dict[str, Any]) -> None:
 
 
 def _build(db: Database, campaign: dict[str, Any], preparation: dict[str, Any]) -> Workflow:
-    init, _ = init_inputs_of(campaign)
+    init, resource = init_inputs_of(campaign)
     index, name = preparation["index"], preparation["name"]
-    entry = init.entry(index)
+    entry, atoms = init.entry(index), start_structures(db, campaign)[index]
     relaxation = None
     if init.relaxes(entry):
         relaxation = calculations.propose(
@@ -117,7 +117,7 @@ def _build(db: Database, campaign: dict[str, Any], preparation: dict[str, Any]) 
             configurations.INITIAL,
             f"relax/{name}",
             "relax",
-            start_structures(db, campaign)[index],
+            atoms,
             init.relax_of(entry).model_dump(mode="json"),
             {
                 "structure": name,
@@ -126,7 +126,7 @@ def _build(db: Database, campaign: dict[str, Any], preparation: dict[str, Any]) 
                 "folder": [],
             },
         )
-    return structure_workflow(init, index, name, preparation["attempt"], relaxation)
+    return structure_workflow(init, resource, index, name, preparation["attempt"], relaxation, len(atoms))
 
 
 def retry_init(launchpad: LaunchPad, name: str) -> None:

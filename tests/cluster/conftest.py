@@ -5,10 +5,20 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from fireworks import Firework, ScriptTask
+
+from alpw.cluster.journal import Journal
+from alpw.cluster.queue.launcher import Launcher
+from alpw.cluster.supervisor import Supervisor
+from alpw.config.resource import Resource, ResourceBlock
+from alpw.database import campaigns, iterations
+from alpw.database.indexes import ensure_indexes
+from alpw.database.summary import summarise
 
 SCRIPT = Path(__file__).parents[1] / "slurm" / "slurm.sh"
 PROGRAMS = ("sbatch", "squeue", "slurmctld", "slurmd", "munged")
@@ -64,3 +74,70 @@ def campaign_ends(inputs, launchpad):
     """End the workers that a campaign which was given up leaves behind."""
     yield
     inputs.kill_everything()
+
+
+QUEUED = {"queue_name": "debug", "memory": "1G", "walltime": "0:10:00"}
+NAME = "c"
+
+
+class Site:
+    """A campaign with hand-made Fireworks, submitted as the supervisor does it."""
+
+    def __init__(self, inputs, launchpad, **block):
+        self.launchpad, self.folder, self.complaints = launchpad, inputs.folder, []
+        file, self.journal = self.folder / "my_launchpad.yaml", Journal(self.folder)
+        self.launcher = Launcher(file, NAME, self.folder, self.journal, self.complaints.append)
+        self.resource = Resource(
+            train=ResourceBlock(), explore=ResourceBlock(), dft=ResourceBlock.model_validate(QUEUED | block)
+        )
+        ensure_indexes(launchpad.db)
+        resolved = {"resource": self.resource.model_dump(mode="json")}
+        campaigns.create(launchpad.db, NAME, {"work_dir": str(self.folder), "resolved": resolved})
+        iterations.create(launchpad.db, NAME, 0, {"kind": "explore", "workflow": {"added": None}})
+
+    def add(self, script, category="dft", **spec):
+        task = ScriptTask.from_str(script, {"fizzle_bad_rc": True})
+        spec |= {"campaign": NAME, "iteration": 0, "_category": category}
+        return next(iter(self.launchpad.add_wf(Firework(task, spec=spec)).values()))
+
+    def ask(self, category="dft", **keys):
+        """Another block of resource.json for a category."""
+        block = ResourceBlock.model_validate(QUEUED | keys)
+        self.resource = self.resource.model_copy(update={category: block})
+
+    def launch(self):
+        return self.launcher.launch(self.launchpad, self.resource)
+
+    def supervisor(self, **options):
+        resource = self.resource.model_dump(mode="json")
+        campaigns.update(self.launchpad.db, NAME, resolved={"resource": resource})
+        return Supervisor(
+            launchpad_file=self.folder / "my_launchpad.yaml",
+            campaign=NAME,
+            directory=self.folder,
+            resource=self.resource,
+            workers=1,
+            summarise=summarise,
+            on_update=lambda summary: None,
+            on_trouble=self.complaints.append,
+            **options,
+        )
+
+    def state(self, fw_id):
+        return self.launchpad.fireworks.find_one({"fw_id": fw_id})["state"]
+
+    def job(self, fw_id):
+        return self.launchpad.get_reservation_id_from_fw_id(fw_id)
+
+    def wait(self, fw_id, *states, seconds=60):
+        deadline = time.monotonic() + seconds
+        while self.state(fw_id) not in states and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert self.state(fw_id) in states
+
+
+@pytest.fixture
+def site(slurm, inputs, launchpad):
+    yield Site(inputs, launchpad)
+    subprocess.run(["scancel", "--state=PENDING", "--me"], check=False)
+    subprocess.run(["scancel", "--me"], check=False)

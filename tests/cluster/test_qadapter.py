@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fireworks.user_objects.queue_adapters.common_adapter import CommonAdapter
+from fireworks.utilities.fw_serializers import load_object_from_file
 from monty.serialization import dumpfn, loadfn
 
 from alpw.cluster import slurm as slurm_commands
@@ -29,10 +29,10 @@ FULL = ResourceBlock.model_validate(
 
 
 def script(block: ResourceBlock, folder: Path) -> str:
-    """The job script as qlaunch makes it: through the YAML file and FireWorks' own template."""
+    """The job script as qlaunch makes it: through the YAML file and the adapter that it names."""
     content = qadapter("dft", block, folder / "my_launchpad.yaml", folder / "my_fworker.yaml", folder)
     dumpfn(content, folder / "my_qadapter.yaml")
-    return CommonAdapter.from_file(str(folder / "my_qadapter.yaml")).get_script_str(str(folder))
+    return load_object_from_file(str(folder / "my_qadapter.yaml")).get_script_str(str(folder))
 
 
 def directives(text: str) -> list[str]:
@@ -60,6 +60,11 @@ def test_every_key_of_the_block_reaches_slurm(tmp_path):
         "--nice=5",
         "--no-requeue",
     }
+
+
+def test_a_card_may_be_asked_for_by_its_kind(tmp_path):
+    block = FULL.model_copy(update={"gpu_per_node": 2, "gpu_type": "a100"})
+    assert "--gres=gpu:a100:2" in directives(script(block, tmp_path))
 
 
 def test_shell_lines_run_before_the_launcher_in_the_order_of_the_predecessor(tmp_path):

@@ -7,15 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-from fireworks import Firework, FWorker, ScriptTask
+from fireworks import FWorker
 
-from alpw.cluster import control, recovery, supervisor, worker
+from alpw.cluster import control, recovery, worker
 from alpw.cluster import slurm as slurm_commands
 from alpw.cluster.queue import files, reconcile, submit
-from alpw.cluster.supervisor import Supervisor
-from alpw.config.resource import Resource, ResourceBlock
-from alpw.database import campaigns, configurations, iterations
-from alpw.database.indexes import ensure_indexes
+from alpw.config.resource import BLOCKS, Resource
+from alpw.database import campaigns, configurations
 from alpw.database.summary import summarise
 
 QUEUED = {"queue_name": "debug", "memory": "1G", "walltime": "0:10:00"}
@@ -28,8 +26,8 @@ def resource(**blocks):
 
 def test_only_bookkeeping_is_local_when_every_block_names_a_queue():
     assert files.local_categories(resource(train=QUEUED, explore=QUEUED, dft=QUEUED)) == ["light"]
-    assert files.local_categories(resource(dft=QUEUED)) == ["train", "explore", "light"]
-    assert files.local_categories(resource()) == ["train", "explore", "dft", "scf", "light"]
+    assert files.local_categories(resource(dft=QUEUED)) == ["train", "explore", "kpu", "direct", "light"]
+    assert files.local_categories(resource()) == [*BLOCKS, "light"]
 
 
 def wait_for_empty_queue():
@@ -47,12 +45,18 @@ def test_a_campaign_runs_through_slurm_to_its_end(slurm, inputs, launchpad, camp
     inputs.resource["dft"]["group_size"] = 4
     for block in inputs.resource.values():
         block |= QUEUED
+    inputs.resource["train"]["gpu_per_node"] = 1
+    inputs.resource["dft"]["queue_name"] = "labels"
     inputs.resource["dft"]["env_list"] = ["export ALPW_TEST_LINE=dft"]
     inputs.write()
-    result = inputs.command("alpw", "run", "param.json", "resource.json", "--json", timeout=550)
+    assert inputs.command("alpw", "run", "param.json", "resource.json", "--detach").returncode == 0
+    result = inputs.command("alpw", "launch", "tiny", "--json", timeout=550)
     assert result.returncode == 0, result.stdout + result.stderr
     # FireWorks' own logs do not get between the user and the JSON.
-    assert json.loads(result.stdout)["verdict"] == summarise(launchpad.db, "tiny").state
+    [ended] = json.loads(result.stdout)["campaigns"]
+    assert ended["state"] == summarise(launchpad.db, "tiny").state and ended["error"] is None
+    queued = {"spec._category": {"$ne": "light"}}
+    assert ended["done"]["submitted"] == launchpad.fireworks.count_documents(queued)
     assert launchpad.db[configurations.COLLECTION].distinct("state") == ["labelled"]
 
     jobs, workers = {}, set()
@@ -70,6 +74,8 @@ def test_a_campaign_runs_through_slurm_to_its_end(slurm, inputs, launchpad, camp
         text = Path(launch["launch_dir"], "FW_submit.script").read_text()
         assert f"--fw_id {firework['fw_id']}" in text
         assert ("ALPW_TEST_LINE=dft" in text) == (category == "dft")
+        assert ("--partition=labels" in text) == (category == "dft")
+        assert ("--gres=gpu:1" in text) == (category == "train")
     assert set(jobs.values()) == {"train", "explore", "dft"} and workers
     assert launchpad.fireworks.distinct("state") == ["COMPLETED"]
 
@@ -98,59 +104,6 @@ def test_a_queue_that_slurm_does_not_know_ends_in_one_line_and_loses_nothing(
     assert launchpad.db[configurations.COLLECTION].distinct("state") == ["candidate"]
     assert campaigns.get(launchpad.db, "tiny")["state"] == "running"
     assert recovery.runs(launchpad, launchpad.fireworks.find_one(labelling)["fw_id"]) == 0
-
-
-class Site:
-    """A campaign with hand-made Fireworks, submitted as the supervisor does it."""
-
-    def __init__(self, inputs, launchpad, **block):
-        self.launchpad, self.folder = launchpad, inputs.folder
-        self.resource = Resource(
-            train=ResourceBlock(), explore=ResourceBlock(), dft=ResourceBlock.model_validate(QUEUED | block)
-        )
-        ensure_indexes(launchpad.db)
-        campaigns.create(launchpad.db, NAME, {"work_dir": str(self.folder)})
-        iterations.create(launchpad.db, NAME, 0, {"kind": "explore", "workflow": {"added": None}})
-
-    def add(self, script):
-        task = ScriptTask.from_str(script, {"fizzle_bad_rc": True})
-        spec = {"campaign": NAME, "iteration": 0, "_category": "dft"}
-        return next(iter(self.launchpad.add_wf(Firework(task, spec=spec)).values()))
-
-    def launch(self):
-        file = self.folder / "my_launchpad.yaml"
-        return submit.launch(self.launchpad, file, NAME, self.folder, self.resource)
-
-    def supervisor(self, complaints):
-        return Supervisor(
-            launchpad_file=self.folder / "my_launchpad.yaml",
-            campaign=NAME,
-            directory=self.folder,
-            resource=self.resource,
-            workers=1,
-            summarise=summarise,
-            on_update=lambda summary: None,
-            on_trouble=complaints.append,
-        )
-
-    def state(self, fw_id):
-        return self.launchpad.fireworks.find_one({"fw_id": fw_id})["state"]
-
-    def job(self, fw_id):
-        return self.launchpad.get_reservation_id_from_fw_id(fw_id)
-
-    def wait(self, fw_id, *states, seconds=60):
-        deadline = time.monotonic() + seconds
-        while self.state(fw_id) not in states and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert self.state(fw_id) in states
-
-
-@pytest.fixture
-def site(slurm, inputs, launchpad):
-    yield Site(inputs, launchpad)
-    subprocess.run(["scancel", "--state=PENDING", "--me"], check=False)
-    subprocess.run(["scancel", "--me"], check=False)
 
 
 def cancel(job):
@@ -216,23 +169,6 @@ def test_a_running_job_that_is_cancelled_runs_again(site, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_pending_job_that_is_cancelled_is_submitted_again(site, monkeypatch):
-    site.resource.dft.custom_flags.append("--hold")
-    fw_id = site.add("true")
-    assert site.launch() == 1
-    first = site.job(fw_id)
-    monkeypatch.setattr(reconcile, "GRACE", 0.0)
-    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 0, "it is waiting"
-    assert site.state(fw_id) == "RESERVED"
-    cancel(first)
-    assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 1
-    assert site.state(fw_id) == "READY"
-    site.resource.dft.custom_flags.clear()
-    assert site.launch() == 1
-    site.wait(fw_id, "COMPLETED")
-
-
-@pytest.mark.slow
 def test_a_job_that_dies_before_it_reaches_its_firework_fizzles_it_in_the_end(site, monkeypatch):
     """Such as a module that does not exist on the node: resubmitting for ever would help nobody."""
     monkeypatch.setattr(reconcile, "GRACE", 0.0)
@@ -245,7 +181,7 @@ def test_a_job_that_dies_before_it_reaches_its_firework_fizzles_it_in_the_end(si
         assert recovery.runs(site.launchpad, fw_id) == count
     assert site.state(fw_id) == "FIZZLED" and site.launch() == 0
     [reason] = recovery.failure_reasons(site.launchpad, NAME).values()
-    assert "is gone: no such module" in reason
+    assert "is gone: the job failed; FAILED, exit code 1:0" in reason and "no such module" in reason
     recovery.recover(site.launchpad, NAME, {}, alone=False)
     assert site.state(fw_id) == "FIZZLED"
 
@@ -281,7 +217,7 @@ def test_a_job_whose_id_was_never_stored_is_known_by_its_folder(site, monkeypatc
     site.resource.dft.custom_flags.append("--hold")
     fw_id = site.add("true")
     with monkeypatch.context() as patch:
-        patch.setattr(site.launchpad, "set_reservation_id", lambda *_: None)
+        patch.setattr(submit, "store_jobs", lambda *_, **__: None)
         site.launch()
     assert site.job(fw_id) is None
     [job] = slurm_commands.live_jobs()
@@ -313,54 +249,3 @@ def test_reservations_that_others_made_are_not_judged(site, monkeypatch):
     site.launchpad.set_reservation_id(launch_id, 999_999)
     assert reconcile.rerun_lost_jobs(site.launchpad, NAME) == 0
     assert site.state(fw_id) == "RESERVED"
-
-
-def test_jobs_per_category_are_bounded(site, monkeypatch):
-    monkeypatch.setattr(submit, "MAX_JOBS", 3)
-    site.resource.dft.custom_flags.append("--hold")
-    fireworks = [site.add("true") for _ in range(5)]
-    assert site.launch() == 3
-    assert site.launch() == 0
-    assert sorted(map(site.state, fireworks)) == ["READY", "READY", "RESERVED", "RESERVED", "RESERVED"]
-    assert len({site.job(fw_id) for fw_id in fireworks} - {None}) == 3
-
-
-def test_a_refusal_that_may_pass_is_tried_again_less_and_less_often_and_not_for_ever(site, monkeypatch):
-    monkeypatch.setattr(supervisor, "REFUSAL_PATIENCE", 100.0)
-    clock = [1000.0]
-    monkeypatch.setattr(supervisor.time, "monotonic", lambda: clock[0])
-    tries, complaints = [], []
-
-    def refuse(*_):
-        tries.append(clock[0] - 1000)
-        raise submit.JobRefused("SLURM refused a job: Socket timed out", final=False)
-
-    monkeypatch.setattr(submit, "launch", refuse)
-    watcher = site.supervisor(complaints)
-    with pytest.raises(submit.JobRefused):
-        for _ in range(1000):
-            watcher._submit(site.launchpad)
-            clock[0] += 5
-    assert tries == [0, 5, 10, 20, 40, 80, 140]
-    assert complaints[0] == "SLURM refused a job: Socket timed out; next try in 5 s"
-
-
-def set_partition(state):
-    subprocess.run(["scontrol", "update", "PartitionName=debug", f"State={state}"], check=True)
-
-
-def test_work_goes_on_after_a_refusal_that_passed(site):
-    complaints = []
-    watcher = site.supervisor(complaints)
-    fw_id = site.add("true")
-    set_partition("DRAIN")
-    try:
-        watcher._submit(site.launchpad)
-    finally:
-        set_partition("UP")
-    [complaint] = complaints
-    assert "Required partition not available (inactive or drain); next try in 5 s" in complaint
-    assert site.state(fw_id) == "READY" and recovery.runs(site.launchpad, fw_id) == 0
-    watcher._next_submission = 0.0
-    watcher._submit(site.launchpad)
-    assert site.job(fw_id) and watcher._refused_since is None

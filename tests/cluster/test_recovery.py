@@ -290,3 +290,13 @@ def test_a_change_of_a_workflow_that_was_cut_short_is_done_again(
         pass
     assert campaign.fireworks.distinct("state") == ["COMPLETED"]
     assert campaign.workflows.find_one()["state"] == "COMPLETED"
+
+
+def test_a_job_that_takes_long_to_load_its_firework_keeps_it(campaign):
+    """Its launcher marks the Firework, imports torch for a minute, and only then says that it runs."""
+    (fw_id,) = add(campaign, firework())
+    campaign.reserve_fw(FWorker("a job's"), "/nowhere", fw_id=fw_id)
+    long_ago = datetime.now(timezone.utc) - timedelta(hours=1)
+    campaign.fireworks.update_one({"fw_id": fw_id}, {"$set": {"updated_on": long_ago}})
+    recovery.recover(campaign, NAME, {}, alone=False)
+    assert state(campaign, fw_id) == "RESERVED"

@@ -3,7 +3,6 @@
 import time
 
 import pytest
-from fireworks import Firework, ScriptTask
 from monty.serialization import loadfn
 
 FILES = ("FW_config.yaml", "my_launchpad.yaml", "my_fworker.yaml", "my_qadapter.yaml")
@@ -82,31 +81,3 @@ def test_lpad_and_rlaunch_find_the_database_from_another_folder(elsewhere, launc
     assert (elsewhere.folder / "here").read_text() == "hello\n"
     counted = elsewhere.command("lpad", "get_fws", "-s", "COMPLETED", "-d", "count")
     assert counted.stdout.split()[-1] == "1"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("options", [["-r"], []], ids=["reserved", "not reserved"])
-def test_plain_qlaunch_submits_through_slurm(slurm, elsewhere, launchpad, options):
-    launchpad.add_wf(Firework(ScriptTask.from_str(f"env > {elsewhere.home}/seen"), name="look around"))
-    submitted = elsewhere.command("qlaunch", *options, "singleshot")
-    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
-    assert wait_for_state(launchpad, "COMPLETED") == ["COMPLETED"], submitted.stdout
-    seen = (elsewhere.home / "seen").read_text()
-    assert "SLURM_JOB_PARTITION=debug" in seen
-    assert f"FW_CONFIG_FILE={elsewhere.home}/config/FW_config.yaml" in seen
-    assert (launchpad.get_reservation_id_from_fw_id(1) is not None) == bool(options)
-
-
-@pytest.mark.slow
-def test_plain_qlaunch_rapidfire_counts_its_jobs_and_empties_the_launchpad(slurm, elsewhere, launchpad):
-    for number in range(3):
-        launchpad.add_wf(Firework(ScriptTask.from_str(f"touch {elsewhere.home}/done-{number}")))
-    words = ("qlaunch", "-r", "rapidfire", "-m", "2", "--nlaunches", "3", "--sleep", "1", "--timeout", "120")
-    submitted = elsewhere.command(*words)
-    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
-    deadline = time.monotonic() + 90
-    while set(states(launchpad)) != {"COMPLETED"} and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert sorted(path.name for path in elsewhere.home.glob("done-*")) == ["done-0", "done-1", "done-2"]
-    jobs = {launchpad.get_reservation_id_from_fw_id(number) for number in (1, 2, 3)}
-    assert len(jobs) == 3 and all(job.isdigit() for job in jobs)

@@ -17,7 +17,7 @@ from alpw.config.keys import keys_of
 from alpw.config.model import Descriptor, FittingNet, TypeEmbedding
 from alpw.config.optimizer import Optimizer
 from alpw.config.param import Dft, Initial, Param, Strategy
-from alpw.config.resource import Resource, ResourceBlock
+from alpw.config.resource import ByAtoms, Resource, ResourceBlock
 from alpw.config.section import Section
 from alpw.config.structures import Slab, Swap, Vacancy
 from alpw.config.train import Train
@@ -41,6 +41,7 @@ SECTIONS: dict[str, type[Section]] = {
     "dft": Dft,
     "resource.json": Resource,
     "resource.json: each block": ResourceBlock,
+    "resource.json: by_atoms": ByAtoms,
 }
 INIT_SECTIONS: dict[str, type[Section]] = {
     "init_param.json": InitBulk,

@@ -282,4 +282,4 @@ def test_a_resource_file_with_the_block_dft_alone_is_enough(
     read(si_pwmat)
     (folder / "resource.json").write_text(json.dumps({"dft": {"command": "PWmat", "group_size": 3}}))
     _, resource = load_init_inputs(folder / "init_param.json", folder / "resource.json")
-    assert resource.labels is resource.dft and resource.notes == []
+    assert resource.block("scf") is resource.dft and resource.notes == []

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from alpw.config import Resource, load_inputs, load_resource
+from alpw.config.load import load_init_resource
+from alpw.config.resource import BLOCKS
 from alpw.errors import InputError
+from alpw.workflows.request import request_for
 
 
 def read(tmp_path: Path, **blocks: Any) -> Resource:
@@ -61,6 +64,26 @@ def test_the_command_of_training_is_reported_as_unused(tmp_path: Path) -> None:
         ({"walltime": "10"}, "dft.walltime: '10' does not have the form"),
         ({"queue": "cpu"}, "dft.queue: unknown key, did you mean 'queue_name'?"),
         ({"gpu_per_nod": 1}, "dft.gpu_per_nod: unknown key, did you mean 'gpu_per_node'?"),
+        ({"queue_name": "cpu\n#SBATCH -A x"}, "dft.queue_name: 'cpu\\n#SBATCH-Ax' is not one word"),
+        ({"account": "a b"}, "dft.account: 'a b' is not one word"),
+        ({"env_list": ["a", "b\nc"]}, "dft.env_list[1]: 'b\\nc' is not one line"),
+        ({"custom_flags": ["-x gn18\r\nrm"]}, "dft.custom_flags[0]: '-x gn18\\r\\nrm' is not one line"),
+        ({"memory": "4G\n"}, "dft.memory: '4G\\n' does not have the form"),
+        ({"memory": "4G", "max_memory": "4000M"}, "dft.max_memory: 4000M is less than memory, 4G"),
+        ({"by_atoms": [{"above": 9}]}, "dft.by_atoms[0]: asks for nothing"),
+        ({"by_atoms": [{"above": 9, "memory": "4G", "queue": "x"}]}, "dft.by_atoms[0].queue: unknown key"),
+        (
+            {"by_atoms": [{"above": 9, "number_node": 2}, {"above": 9, "number_node": 4}]},
+            "dft.by_atoms[1].above: 9 after 9; sort the rules",
+        ),
+        (
+            {
+                "walltime": "1:00:00",
+                "by_atoms": {"above": 9, "walltime": "9:00:00"},
+                "max_walltime": "2:00:00",
+            },
+            "dft.max_walltime: 2:00:00 is less than walltime, 9:00:00",
+        ),
     ],
 )
 def test_wrong_values_are_errors_with_their_key(tmp_path: Path, block: dict[str, Any], message: str) -> None:
@@ -80,6 +103,36 @@ def test_commands_that_fit_the_job_are_accepted(tmp_path: Path, command: str) ->
 @pytest.mark.parametrize("walltime", ["00:30:00", "24:00:00", "2-12:00:00"])
 def test_walltimes_of_slurm_are_accepted(tmp_path: Path, walltime: str) -> None:
     assert read(tmp_path, dft={"walltime": walltime}).dft.walltime == walltime
+
+
+def test_the_last_rule_that_a_size_exceeds_counts(tmp_path: Path) -> None:
+    rules = [{"above": 100, "number_node": 2, "memory": "8G"}, {"above": 300, "number_node": 4}]
+    block = read(tmp_path, dft={"memory": "4G", "gpu_per_node": 1, "by_atoms": rules}).dft
+    asked = {n: block.sized(n) for n in (100, 101, 301)}
+    assert [(b.number_node, b.memory) for b in asked.values()] == [(1, "4G"), (2, "8G"), (4, "4G")]
+    assert request_for(block, [8, 101]) == {"nodes": 2, "mem": "8G"} and request_for(block, [8]) == {}
+
+
+def test_a_kind_of_work_without_a_block_of_its_own_runs_by_another(tmp_path: Path) -> None:
+    resource = read(tmp_path, dft={"cpu_per_node": 8}, aimd={"cpu_per_node": 4}, kpu={"gpu_per_node": 1})
+    assert {kind: resource.category(kind) for kind in BLOCKS} == {
+        "train": "train",
+        "explore": "explore",
+        "dft": "dft",
+        "relax": "dft",
+        "aimd": "aimd",
+        "scf": "dft",
+        "kpu": "kpu",
+        "direct": "explore",
+    }
+    assert resource.block("relax") is resource.dft
+
+
+def test_run_and_init_bulk_take_the_same_file_and_say_what_they_do_not_use(tmp_path: Path) -> None:
+    everything = read(tmp_path, **{kind: {} for kind in BLOCKS})
+    assert [note.partition(":")[0] for note in everything.notes] == ["relax", "aimd", "scf", "direct"]
+    init = load_init_resource(tmp_path / "resource.json")
+    assert [note.partition(":")[0] for note in init.notes] == ["train", "kpu"]
 
 
 def test_a_missing_block_is_an_error(tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ from alpw.database.launchpad import (
     open_launchpad,
     prepare,
     read_launchpad_file,
-    server_uri,
     write_launchpad_file,
 )
+from alpw.database.secrets import server_uri
 from alpw.errors import DatabaseError, InputError
 
 
@@ -235,6 +235,10 @@ def test_a_bad_launchpad_file_is_named(tmp_path: Path, content: str) -> None:
         ({"host": "h", "username": "u", "password": "secret"}, "mongodb://h:27017"),
         ({"host": "mongodb://u:secret@h/db?tls=true", "uri_mode": True}, "mongodb://h/db"),
         ({"host": "mongodb+srv://u:se@cret@h", "uri_mode": True}, "mongodb+srv://h"),
+        ({"host": "mongodb://u:se/cr?et@h/db", "uri_mode": True}, "mongodb://h/db"),
+        # the driver takes both
+        ({"host": "mongodb://u:secret@h/db"}, "mongodb://h/db"),
+        ({"host": "u:secret@h", "port": 5}, "mongodb://h:5"),
         ({"host": "mongodb://%2Ftmp%2Fm.sock/", "uri_mode": True}, "mongodb://%2Ftmp%2Fm.sock"),
     ],
 )

@@ -67,7 +67,7 @@ class Bench:
         rapidfire(self.launchpad, FWorker(), m_dir=str(self.folder), strm_lvl="CRITICAL")
         return summarise_init(self.launchpad.db, NAME)
 
-    def run_steps(self, code, task, atoms, directory, dft, command=None, *, timeout=None):
+    def run_steps(self, code, task, atoms, directory, dft, command=None, *, environment=None, timeout=None):
         name = str(directory).split("calculations/", 1)[-1]
         self.calls.append(name)
         if any(word in name for word in self.broken):
@@ -94,7 +94,7 @@ class Bench:
             complete=True,
         )
 
-    def run_label(self, code, atoms, directory, dft, command=None, *, timeout=None, reuse=None):
+    def run_label(self, code, atoms, directory, dft, command=None, **options):
         self.calls.append(str(directory).split("calculations/", 1)[-1])
         return SimpleNamespace(
             label=Label(-2.0, np.zeros_like(atoms.positions), np.eye(3)),

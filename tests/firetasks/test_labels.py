@@ -12,7 +12,7 @@ from alpw.database.documents import atoms_of, frame_of, structure_document
 from alpw.database.labels import known_label
 from alpw.database.summary import summarise
 from alpw.firetasks.base import Context, StructureContext
-from alpw.firetasks.lanes import run_in_lanes
+from alpw.firetasks.lanes import environments, run_in_lanes
 from alpw.report.table import straggler_lines
 from alpw.workflows.update import update_inputs
 from tests.firetasks.arithmetic import Arithmetic, arithmetic_label
@@ -52,6 +52,21 @@ def test_lanes_calculate_at_the_same_time_and_an_error_waits_for_the_others():
     with pytest.raises(ValueError, match="-1"):
         run_in_lanes([-1, 2], lanes)
     assert all(lane.closed for lane in lanes)
+
+
+@pytest.mark.parametrize(
+    ("cards", "parallel", "shares"),
+    [
+        ("0,1,2,3", 2, ["0,1", "2,3"]),
+        ("4,5,6", 2, ["4", "5,6"]),
+        ("0,1", 4, ["0", "1", "0", "1"]),
+        ("0,1", 1, [None]),
+        ("", 2, [None, None]),
+    ],
+)
+def test_each_lane_has_its_own_cards_as_long_as_there_are_enough(cards, parallel, shares):
+    found = environments(parallel, 9, {"CUDA_VISIBLE_DEVICES": cards})
+    assert [own.get("CUDA_VISIBLE_DEVICES") for own in found] == shares
 
 
 @pytest.mark.parametrize("kind", [Context, StructureContext])

@@ -3,6 +3,7 @@
 # nothing in /etc. Works as any user; then only that user's jobs run.
 #
 #   slurm.sh start DIR CTLD_PORT NODE_PORT    then: export SLURM_CONF=DIR/slurm.conf
+#                                             lines in $SLURM_LINES are added to it
 #   slurm.sh stop  DIR                        cancels the jobs, ends the daemons, removes DIR
 #
 # DIR must be short (a socket's path has at most 108 bytes), and munged wants every folder above it to be
@@ -46,6 +47,7 @@ start() {
     mkdir -p "$dir"/{state,spool,dev}
     sed -e "s|@DIR@|$dir|g" -e "s|@HOST@|$host|g" -e "s|@USER@|$(id -un)|g" -e "s|@COMMUNICATION@|$listen|g" \
         -e "s|@CTLD_PORT@|$1|g" -e "s|@NODE_PORT@|$2|g" "$here/slurm.conf" >"$SLURM_CONF"
+    echo "${SLURM_LINES:-}" >>"$SLURM_CONF"
     # A graphics card is any character device with a trailing number.
     ln -sfn /dev/null "$dir/dev/gpu0"
     echo "NodeName=node1 Name=gpu File=$dir/dev/gpu0" >"$dir/gres.conf"

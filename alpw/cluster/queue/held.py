@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from fireworks import FWAction, LaunchPad
+from pymongo import UpdateOne
 
 from alpw.cluster.queue.files import fworker
+from alpw.cluster.slurm import LiveJob
 from alpw.workflows.firework import CATEGORIES
 
 _HELD = {"$in": ["RESERVED", "RUNNING"]}
 
 
-def held_launches(launchpad: LaunchPad, campaign: str, grace: float = 0.0) -> list[dict[str, Any]]:
-    """Launches that a job of ours has held for ``grace`` seconds: squeue may not know a new one yet."""
+def held_launches(launchpad: LaunchPad, campaign: str) -> list[dict[str, Any]]:
+    """Launches that a job of ours holds."""
     held = launchpad.fireworks.find({"spec.campaign": campaign, "state": _HELD}, {"launches": 1})
     query = {
         "launch_id": {"$in": [launch for firework in held for launch in firework["launches"]]},
         "fworker.name": {"$in": [fworker(campaign, category)["name"] for category in CATEGORIES]},
         "state": _HELD,
     }
-    limit = (datetime.now(timezone.utc) - timedelta(seconds=grace)).isoformat()
-    return [
-        launch
-        for launch in launchpad.launches.find(query)
-        if not grace or str(reservation(launch).get("created_on", limit)) < limit
-    ]
+    return list(launchpad.launches.find(query))
 
 
 def reservation(launch: dict[str, Any]) -> dict[str, Any]:
@@ -36,14 +32,34 @@ def reservation(launch: dict[str, Any]) -> dict[str, Any]:
     return next((entry for entry in history if entry["state"] == "RESERVED"), {})
 
 
-def job_of(launch: dict[str, Any], jobs: dict[str, str]) -> str | None:
-    """The job that holds a launch, out of those that live (id -> folder); None when it is gone."""
+def job_of(launch: dict[str, Any], jobs: dict[str, LiveJob]) -> str | None:
+    """The job that holds a launch, out of those that live; None when it is gone."""
     job = reservation(launch).get("reservation_id")
     if job:
         return job if job in jobs else None
-    # The id is missing when the submitting process died before it could store it.
+    # The id is missing when the submitting process died before it could store it. A job is submitted in the
+    # folder of its launch, an array in the folder that holds those of its members, named by their index.
     folder = Path(launch["launch_dir"]).resolve()
-    return next((job for job, place in jobs.items() if Path(place).resolve() == folder), None)
+    for job, live in jobs.items():
+        place = Path(live.folder).resolve()
+        _, _, member = job.partition("_")
+        if (place / member if member else place) == folder:
+            return job
+    return None
+
+
+def store_jobs(launchpad: LaunchPad, jobs: dict[int, str]) -> None:
+    """Store with reserved launches, by id, the job that holds each; of an array with the member's index."""
+    # In one step each: the job may begin at any time, and then the launcher in it writes the launch.
+    launchpad.launches.bulk_write(
+        [
+            UpdateOne(
+                {"launch_id": launch_id, "state_history.0.state": "RESERVED"},
+                {"$set": {"state_history.0.reservation_id": job}},
+            )
+            for launch_id, job in jobs.items()
+        ]
+    )
 
 
 def unchanged(launchpad: LaunchPad, launch: dict[str, Any]) -> bool:

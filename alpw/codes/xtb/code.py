@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -40,9 +41,11 @@ class Xtb(DriverCode):
 
     def available(self) -> tuple[bool, str]:
         try:
-            return True, f"tblite {importlib.metadata.version('tblite')}"
-        except importlib.metadata.PackageNotFoundError:
-            return False, "tblite is missing; pip install tblite"
+            # Its library needs others, which a slim container may lack.
+            import_module("tblite.interface")
+            return True, f"tblite {version('tblite')}"
+        except ImportError as error:
+            return False, f"tblite cannot be loaded; pip install tblite ({error.__cause__ or error})"
 
     def check(self, dft: Dft, elements: Iterable[str], task: Task = Task.LABEL) -> None:
         inputs.check(dft, elements, task)

@@ -1,0 +1,27 @@
+"""What a look at the surroundings of a campaign finds, one line each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Severity(str, Enum):
+    """How much a finding matters; only ``FAIL`` changes an exit status."""
+
+    OK = "ok"
+    ABSENT = "absent"
+    """not there, and not needed"""
+    WARN = "warn"
+    """a campaign runs, and somebody will regret it"""
+    FAIL = "FAIL"
+    """no campaign can run"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at, how it stands, and what there is or what to do."""
+
+    subject: str
+    severity: Severity
+    text: str

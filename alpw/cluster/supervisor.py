@@ -21,7 +21,7 @@ from alpw.cluster.hold import held_by_hand
 from alpw.cluster.interrupts import postponed
 from alpw.cluster.journal import Journal
 from alpw.cluster.queue import reconcile
-from alpw.cluster.queue.files import local_categories, queue_blocks
+from alpw.cluster.queue.files import categories_of, local_categories, queue_blocks
 from alpw.cluster.queue.launcher import Launcher
 from alpw.config.resource import InitResource, Resource
 from alpw.database import campaigns, leases
@@ -221,8 +221,9 @@ class Supervisor(Generic[AnySummary]):
 
     def _see_that_something_runs(self, launchpad: LaunchPad) -> None:
         refused = self.launcher.refusals()
+        kinds = [kind for name in refused for kind in categories_of(self.resource, name)]
         waiting = launchpad.fireworks.count_documents(
-            {"spec.campaign": self.campaign, "spec._category": {"$in": list(refused)}, "state": "READY"}
+            {"spec.campaign": self.campaign, "spec._category": {"$in": kinds}, "state": "READY"}
         )
         reasons: list[str] = []
         if recovery.active(launchpad, self.campaign) <= waiting:

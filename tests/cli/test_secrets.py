@@ -19,6 +19,9 @@ ADDRESS = f"mongodb://user:{PASSWORD}@127.0.0.1:1/"
 CALLS = {
     "run": ["param.json", "resource.json"],
     "init_bulk": ["init_param.json", "resource.json"],
+    "launch": [],
+    "reconcile": [],
+    "why": ["1"],
     "status": ["tiny"],
     "campaigns": [],
     "report": ["tiny"],

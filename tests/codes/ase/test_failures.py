@@ -20,7 +20,7 @@ FAULTY = "toys.Faulty"
     ("path", "message"),
     [
         ("EMT", "no import path"),
-        ("nowhere_to_be_found.Calculator", "pip install nowhere_to_be_found"),
+        ("nowhere_to_be_found.Calculator", "install it, or put its folder on PYTHONPATH"),
         ("mace.calculators.mace_mp", "pip install mace-torch"),
         ("ase.calculators.emtt.EMT", "no module ase.calculators.emtt"),
         ("ase.calculators.emt.EMTT", "did you mean EMT"),

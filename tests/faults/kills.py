@@ -188,7 +188,8 @@ def main() -> int:
             numbers = (outcome.died, outcome.before, outcome.labels, outcome.models, outcome.iterations)
             style = "bold red" if outcome.different or outcome.lost else ""
             table.add_row(outcome.stage, *map(str, numbers), str(outcome.lost), told, style=style)
-        Console().print(table)
+        # Into a file or a pipe whole lines go, however narrow a terminal may be.
+        Console(width=None if sys.stdout.isatty() else 120).print(table)
     return any(outcome.different or outcome.lost for outcome in found)
 
 

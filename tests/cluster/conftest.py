@@ -80,6 +80,23 @@ QUEUED = {"queue_name": "debug", "memory": "1G", "walltime": "0:10:00"}
 NAME = "c"
 
 
+@pytest.fixture
+def queued(inputs):
+    """The tiny campaign in one iteration, all of it in the queue: two partitions, a card for the training.
+
+    One job for all members and one for all labels of an iteration.
+    """
+    inputs.param["explore"]["md_jobs"] = inputs.param["explore"]["md_jobs"][:1]
+    inputs.param["train"]["together"] = True
+    inputs.resource["dft"]["group_size"] = 4
+    for block in inputs.resource.values():
+        block |= QUEUED
+    inputs.resource["train"]["gpu_per_node"] = 1
+    inputs.resource["dft"]["queue_name"] = "labels"
+    inputs.write()
+    return inputs
+
+
 class Site:
     """A campaign with hand-made Fireworks, submitted as the supervisor does it."""
 

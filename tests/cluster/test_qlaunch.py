@@ -10,24 +10,14 @@ import pytest
 from alpw.database import campaigns, configurations
 from tests.campaigns import check_finished
 
-QUEUED = {"queue_name": "debug", "memory": "1G", "walltime": "0:10:00"}
-
 
 @pytest.mark.slow
 @pytest.mark.slurm
-def test_qlaunch_and_rlaunch_alone_bring_a_campaign_to_its_verdict(slurm, inputs, launchpad, monkeypatch):
-    inputs.param["explore"]["md_jobs"] = inputs.param["explore"]["md_jobs"][:1]
-    inputs.param["train"]["together"] = True
-    inputs.resource["dft"]["group_size"] = 4
-    for block in inputs.resource.values():
-        block |= QUEUED
-    inputs.resource["train"]["gpu_per_node"] = 1
-    inputs.resource["dft"]["queue_name"] = "labels"
-    inputs.write()
-    started = inputs.command("alpw", "run", "param.json", "resource.json", "--detach")
+def test_qlaunch_and_rlaunch_alone_bring_a_campaign_to_its_verdict(slurm, queued, launchpad, monkeypatch):
+    started = queued.command("alpw", "run", "param.json", "resource.json", "--detach")
     assert started.returncode == 0 and "qlaunch" in started.stdout, started.stdout + started.stderr
 
-    queue, launches = inputs.folder / "queue", inputs.folder / "launches"
+    queue, launches = queued.folder / "queue", queued.folder / "launches"
     launches.mkdir()
     monkeypatch.setenv("FW_CONFIG_FILE", str(queue / "FW_config.yaml"))
     forever = ["rapidfire", "--nlaunches", "infinite", "--sleep", "1"]

@@ -38,19 +38,11 @@ def wait_for_empty_queue():
 
 
 @pytest.mark.slow
-def test_a_campaign_runs_through_slurm_to_its_end(slurm, inputs, launchpad, campaign_ends):
-    inputs.param["explore"]["md_jobs"] = inputs.param["explore"]["md_jobs"][:1]
-    # One job for all members and one for all labels of an iteration.
-    inputs.param["train"]["together"] = True
-    inputs.resource["dft"]["group_size"] = 4
-    for block in inputs.resource.values():
-        block |= QUEUED
-    inputs.resource["train"]["gpu_per_node"] = 1
-    inputs.resource["dft"]["queue_name"] = "labels"
-    inputs.resource["dft"]["env_list"] = ["export ALPW_TEST_LINE=dft"]
-    inputs.write()
-    assert inputs.command("alpw", "run", "param.json", "resource.json", "--detach").returncode == 0
-    result = inputs.command("alpw", "launch", "tiny", "--json", timeout=550)
+def test_a_campaign_runs_through_slurm_to_its_end(slurm, queued, launchpad, campaign_ends):
+    queued.resource["dft"]["env_list"] = ["export ALPW_TEST_LINE=dft"]
+    queued.write()
+    assert queued.command("alpw", "run", "param.json", "resource.json", "--detach").returncode == 0
+    result = queued.command("alpw", "launch", "tiny", "--json", timeout=550)
     assert result.returncode == 0, result.stdout + result.stderr
     # FireWorks' own logs do not get between the user and the JSON.
     [ended] = json.loads(result.stdout)["campaigns"]

@@ -1,7 +1,5 @@
 """``alpw template``: FireWorks' own commands work with the four files, unmodified."""
 
-import time
-
 import pytest
 from monty.serialization import loadfn
 
@@ -25,13 +23,6 @@ def elsewhere(inputs, launchpad, monkeypatch):
 
 def states(launchpad):
     return [document["state"] for document in launchpad.fireworks.find().sort("fw_id", 1)]
-
-
-def wait_for_state(launchpad, state, seconds=90):
-    deadline = time.monotonic() + seconds
-    while states(launchpad) != [state] and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return states(launchpad)
 
 
 def test_every_path_in_the_files_is_absolute_and_exists(elsewhere):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from alpw import __version__
 from alpw.cli import db
 from alpw.cli.common import NoteHandler
+from alpw.cli.lazy import CaseInsensitiveGroup, lazy_group
 
 # Their modules bring torch or many readers, for which no other command should wait: module and function.
 COMMANDS = {
@@ -41,38 +40,13 @@ COMMANDS = {
     "kpu": ("kpu", "kpu"),
     "to_pwdata": ("to_pwdata", "to_pwdata"),
     "calculate": ("calculate", "calculate"),
+    "query": ("query", "query"),
+    "dataset": ("dataset", "app"),
 }
 
 
-class CaseInsensitiveGroup(TyperGroup):
-    """Commands in any case, as the predecessor takes them."""
-
-    # Typer brings its own copy of click, whose place differs between versions.
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name, whatever its case."""
-        return super().get_command(ctx, cmd_name.lower())
-
-
-class Commands(CaseInsensitiveGroup):
-    """All commands; those of `COMMANDS` are imported when they are asked for."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Names of the commands, in the order of the help."""
-        return [*COMMANDS, *super().list_commands(ctx)]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name, whatever its case."""
-        name = cmd_name.lower()
-        if name not in COMMANDS:
-            return super().get_command(ctx, name)
-        module, function = COMMANDS[name]
-        single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-        single.command(name)(getattr(import_module(f"alpw.cli.{module}"), function))
-        return typer.main.get_command(single)
-
-
 app = typer.Typer(
-    cls=Commands,
+    cls=lazy_group("alpw.cli", COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     rich_markup_mode="markdown",

@@ -2,8 +2,9 @@
 
 A structure is a *candidate* until a label task claims it (*labelling*); it ends *labelled* or *quarantined*:
 without a label that can be trusted, or with one of another level of theory than the campaign's. Every
-quarantined one says why in ``error``. ``(campaign, key)`` is unique, and a key says where a structure comes
-from, so that selecting twice proposes once.
+quarantined one says why in ``error``. What its user takes out of the data set is *removed*, with the state
+that it had and a reason in ``removed``; models that were trained on it still find it. ``(campaign, key)`` is
+unique, and a key says where a structure comes from, so that selecting twice proposes once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
@@ -23,16 +24,13 @@ from pymongo.database import Database
 from alpw import __version__
 from alpw.database import failures
 from alpw.database.campaigns import now
-from alpw.database.documents import atoms_of, frame_of, label_document, structure_document
+from alpw.database.documents import label_document, structure_document
 from alpw.database.revisions import recall
 from alpw.database.upsert import insert_once
-from alpw.errors import CalculationError, DatabaseError
-from alpw.structures.frame import Label, LabelledFrame
+from alpw.errors import CalculationError
+from alpw.structures.frame import LabelledFrame
 
 COLLECTION = "configurations"
-
-ARRAYS = ("structure", "forces", "virial")
-"""What a configuration with a ``reference`` leaves to the document of that ``_id``, another campaign's."""
 
 INITIAL = -1
 """``iteration`` of what was there before the first one"""
@@ -45,6 +43,7 @@ class State(str, Enum):
     LABELLING = "labelling"
     LABELLED = "labelled"
     QUARANTINED = "quarantined"
+    REMOVED = "removed"
 
 
 #: States in which a label is still to come.
@@ -109,7 +108,7 @@ def import_frames(
                     "settings_hash": settings_hash,
                     "created": now(),
                     **structure_document(frame.atoms),
-                    **label_document(frame.label),
+                    **label_document(frame.atoms, frame.label),
                 }
             },
             upsert=True,
@@ -145,7 +144,7 @@ def claim(db: Database, configuration: ObjectId, fw_id: int) -> dict[str, Any] |
 def store_label(
     db: Database,
     configuration: ObjectId,
-    label: Label,
+    frame: LabelledFrame,
     record: dict[str, Any],
     refusal: CalculationError | None = None,
 ) -> bool:
@@ -154,7 +153,7 @@ def store_label(
     Args:
         db: the campaign's database.
         configuration: id of a configuration in state *labelling*.
-        label: energy, forces, virial.
+        frame: its structure, and the label.
         record: code, settings, settings_hash, corrections, wall_time (s), directory.
         refusal: why the label does not belong to the campaign's data set; it is quarantined.
     """
@@ -167,7 +166,7 @@ def store_label(
                 "state": state.value,
                 "labelled": now(),
                 "alpw_version": __version__,
-                **label_document(label),
+                **label_document(*frame),
                 **record,
                 **why,
             },
@@ -263,7 +262,7 @@ def add_frame(
             "labelled": now(),
             "alpw_version": __version__,
             **structure_document(frame.atoms),
-            **label_document(frame.label),
+            **label_document(frame.atoms, frame.label),
             **record,
             **({"error": failures.error_document(refusal)} if refusal else {}),
         },
@@ -287,37 +286,6 @@ def ids(db: Database, campaign: str, *roles: Role, since: int = INITIAL) -> list
         "iteration": {"$gte": since},
     }
     return [document["_id"] for document in db[COLLECTION].find(query, {"_id": 1}).sort("_id", 1)]
-
-
-def frames(db: Database, configurations: list[ObjectId]) -> Iterator[LabelledFrame]:
-    """Labelled frames in the order of the ids; raises :class:`DatabaseError` when one is gone."""
-    found = {document["_id"]: document for document in db[COLLECTION].find({"_id": {"$in": configurations}})}
-    shared = [document["reference"] for document in found.values() if "reference" in document]
-    found |= {document["_id"]: document for document in db[COLLECTION].find({"_id": {"$in": shared}})}
-    for configuration in configurations:
-        document = found.get(configuration, {})
-        document = found.get(document.get("reference", configuration), {})
-        if not document:
-            raise DatabaseError(f"configuration {configuration} is not in '{db.name}.{COLLECTION}'")
-        yield frame_of(document)
-
-
-def structure(db: Database, configuration: ObjectId) -> Atoms:
-    """The structure of a configuration, labelled or not; raises :class:`DatabaseError` when it is gone."""
-    document = db[COLLECTION].find_one({"_id": configuration}) or {}
-    if "reference" in document:
-        document = db[COLLECTION].find_one({"_id": document["reference"]}) or {}
-    if not document:
-        raise DatabaseError(f"configuration {configuration} is not in '{db.name}.{COLLECTION}'")
-    return atoms_of(document)
-
-
-def outlines(db: Database, configurations: Iterable[ObjectId]) -> list[dict[str, Any]]:
-    """Role, hash, size and uncertainty of configurations, without arrays, in the order of the ids."""
-    wanted = list(configurations)
-    fields = {"role": 1, "structure_hash": 1, "n_atoms": 1, "source.uncertainty": 1}
-    found = {document["_id"]: document for document in db[COLLECTION].find({"_id": {"$in": wanted}}, fields)}
-    return [{"source": {}, **found[configuration]} for configuration in wanted]
 
 
 def known_hashes(db: Database, campaign: str, iteration: int | None = None) -> set[str]:

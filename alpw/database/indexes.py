@@ -12,6 +12,7 @@ from alpw.database import (
     models,
     preparations,
     queue_events,
+    snapshots,
     trajectories,
 )
 
@@ -23,7 +24,12 @@ INDEXES: dict[str, list[tuple[list[str], bool]]] = {
         (["campaign", "role", "state"], False),
         (["campaign", "source.structure"], False),
         (["structure_hash"], False),
-        (["chemical_system"], False),
+        (["label_hash"], False),
+        (["chemical_system", "state"], False),
+        (["formula"], False),
+        (["max_force"], False),
+        (["energy_per_atom"], False),
+        (["tags"], False),
     ],
     calculations.COLLECTION: [
         (["campaign", "key"], True),
@@ -35,6 +41,7 @@ INDEXES: dict[str, list[tuple[list[str], bool]]] = {
     models.COLLECTION: [(["campaign", "iteration", "member"], True)],
     trajectories.COLLECTION: [(["campaign", "iteration", "key"], True)],
     iterations.COLLECTION: [(["campaign", "index"], True)],
+    snapshots.NAMES: [(["snapshot"], False)],
     queue_events.COLLECTION: [(["campaign"], False), (["fw_id"], False)],
 }
 

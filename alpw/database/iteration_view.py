@@ -130,7 +130,7 @@ def view(document: Mapping[str, Any]) -> IterationView:
         by_element=_force_errors(fresh.get("by_element") or {}),
         by_temperature=_force_errors(fresh.get("by_temperature") or {}),
         # What its models were trained on; the data set's own size has this iteration's labels as well.
-        n_train=len(training["ids"]) if "ids" in training else sizes.get("train"),
+        n_train=training.get("n", sizes.get("train")),
         n_validation=n_validation,
         training_hash=training.get("hash"),
         core_hours=document.get("core_hours") or {},

@@ -8,8 +8,9 @@ from typing import Any
 from pymongo.database import Database
 
 from alpw.database import campaigns
-from alpw.database.configurations import COLLECTION, PENDING_STATES, State, count_states, frames
+from alpw.database.configurations import COLLECTION, PENDING_STATES, State, count_states
 from alpw.database.documents import atoms_of
+from alpw.database.reading import frames
 from alpw.structures.frame import Label
 from alpw.structures.hash import same_atoms
 
@@ -35,7 +36,8 @@ def progress(db: Database, campaign: str, iteration: int) -> Progress:
     """Count the labels of an iteration."""
     states = count_states(db, campaign, iteration)
     labelled, quarantined = (states.get(state.value, 0) for state in (State.LABELLED, State.QUARANTINED))
-    return Progress(labelled, quarantined, sum(states.values()))
+    # What was removed is neither waited for nor counted as a failure.
+    return Progress(labelled, quarantined, sum(states.values()) - states.get(State.REMOVED.value, 0))
 
 
 def pending(db: Database, campaign: str) -> dict[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alpw.database import configurations, iterations, models
+from alpw.database import iterations, models, reading, snapshots
 from alpw.errors import AlpwError
 from alpw.firetasks.base import Context
 from alpw.potential import DeepPotential
@@ -46,7 +46,7 @@ def keep_covariance(
     covariance = of_filter
     if wanted and context.param.init_data_only_pretrain:
         seed = derive_seed(context.param.train.seed, "atoms", context.index, member)
-        covariance = gauss_newton(model, list(configurations.frames(context.db, _seen(context))), seed=seed)
+        covariance = gauss_newton(model, list(reading.frames(context.db, _seen(context))), seed=seed)
     if covariance is None:
         return {}
     # Hundreds of megabytes that only KPU reads: beside a model file, and not in the database.
@@ -102,5 +102,6 @@ def _model_file(context: Context, member: int) -> Path:
 
 def _seen(context: Context) -> list[Any]:
     """Ids of all frames that the iteration's models have been trained on, in this iteration or before."""
-    first = iterations.get(context.db, context.campaign, 0)["training_set"]["ids"]
-    return list(dict.fromkeys([*first, *context.iteration["training_set"]["ids"]]))
+    sets = [iterations.get(context.db, context.campaign, 0), context.iteration]
+    seen = [snapshots.ids(context.db, iteration["training_set"]["hash"]) for iteration in sets]
+    return list(dict.fromkeys(identity for part in seen for identity in part))

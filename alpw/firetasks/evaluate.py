@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from bson import ObjectId
 
-from alpw.database import configurations, iterations, judged, models
+from alpw.database import configurations, iterations, judged, models, reading
 from alpw.database.configurations import Role
 from alpw.firetasks.base import Context
 from alpw.firetasks.thresholds import classes_at_selection
@@ -29,7 +29,7 @@ LEAST_VALIDATION = 4
 
 def _compared(context: Context, model: dict[str, Any], frames: list[ObjectId]) -> Comparison:
     """What a stored model says about labelled frames, in their order."""
-    labelled = list(configurations.frames(context.db, frames))
+    labelled = list(reading.frames(context.db, frames))
     place = context.directory("evaluate", f"model.{model['iteration']:04d}.{model['member']:03d}")
     trainer = trainer_of(models.trainer(model))
     found = trainer.compare(models.weights(context.db, model), labelled, place, context.train_command)

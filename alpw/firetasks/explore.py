@@ -11,7 +11,7 @@ from fireworks import FWAction, explicit_serialize
 
 from alpw.codes.lammps import Ensemble, ExplorationResult, ExplorationTask
 from alpw.config.strategy import COMMITTEE, KPU
-from alpw.database import configurations, models, trajectories
+from alpw.database import models, reading, trajectories
 from alpw.errors import AlpwError, CalculationError, FailureKind
 from alpw.firetasks.base import CampaignTask, Context
 from alpw.firetasks.draws import MEMBER, draws_file
@@ -81,7 +81,7 @@ def _start(context: Context, plan: dict[str, Any], structures: list[Atoms]) -> A
     """What a trajectory begins with: a labelled frame, or the start structure."""
     if "start" not in plan:
         return structures[plan["structure"]]
-    return configurations.structure(context.db, plan["start"]["configuration"])
+    return reading.structure(context.db, plan["start"]["configuration"])
 
 
 _SETTINGS = ("temperature_end", "pressure", "timestep", "taut", "taup", "neigh_modify", "masses")

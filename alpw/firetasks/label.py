@@ -28,6 +28,7 @@ from alpw.errors import CalculationError, FailureKind, InputError
 from alpw.firetasks.base import CampaignTask, Surroundings
 from alpw.firetasks.lanes import LEFT, environments, run_in_lanes
 from alpw.firetasks.stragglers import begin_labels, early_collector
+from alpw.structures.frame import LabelledFrame
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +126,9 @@ class _Lane:
         found = known_label(self.context.db, document, level, elsewhere) if level else None
         if found is None or label_defect(found[0], atoms, self.code.net_force_tolerance, self.dft):
             return None
-        stored = configurations.store_label(self.context.db, document["_id"], *found)
+        label, record = found
+        frame = LabelledFrame(atoms, label)
+        stored = configurations.store_label(self.context.db, document["_id"], frame, record)
         return "reused" if stored else "skipped"
 
     def _compute(self, document: dict[str, Any]) -> str:
@@ -155,7 +158,7 @@ class _Lane:
             configurations.quarantine(context.db, configuration, error)
             return configurations.State.QUARANTINED.value
         self.chunk.longest = max(self.chunk.longest, time.monotonic() - started)
-        outcome = _store(self.chunk, configuration, result, self.chunk.level_asked(atoms))
+        outcome = _store(self.chunk, configuration, atoms, result)
         self.close()
         self.last = result.directory, atoms.numbers
         return outcome
@@ -174,7 +177,7 @@ class _Lane:
             clean(self.code, self.last[0])
 
 
-def _store(chunk: _Chunk, configuration: ObjectId, result: LabelResult, level_asked: str | None) -> str:
+def _store(chunk: _Chunk, configuration: ObjectId, atoms: Atoms, result: LabelResult) -> str:
     context, code = chunk.context, chunk.dft.dft_style
     refusal = level_refusal(context, code, result.settings_hash, result.directory)
     if refusal:
@@ -183,14 +186,15 @@ def _store(chunk: _Chunk, configuration: ObjectId, result: LabelResult, level_as
         "code": code,
         "settings": result.settings,
         "settings_hash": result.settings_hash,
-        "level_asked": level_asked,
+        "level_asked": chunk.level_asked(atoms),
         "corrections": result.corrections,
         "changes": result.changes,
         "wall_time": result.wall_time,
         "cores": chunk.block.cores_each,
         "directory": str(result.directory),
     }
-    stored = configurations.store_label(context.db, configuration, result.label, record, refusal)
+    frame = LabelledFrame(atoms, result.label)
+    stored = configurations.store_label(context.db, configuration, frame, record, refusal)
     state = configurations.State.QUARANTINED if refusal else configurations.State.LABELLED
     return state.value if stored else "skipped"
 

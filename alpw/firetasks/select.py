@@ -13,7 +13,7 @@ from bson import ObjectId
 from fireworks import FWAction, explicit_serialize
 from numpy.typing import NDArray
 
-from alpw.database import configurations, models, trajectories
+from alpw.database import configurations, models, reading, snapshots, trajectories
 from alpw.database.configurations import Role
 from alpw.firetasks.base import CampaignTask, Context
 from alpw.firetasks.spawn import label_once
@@ -127,7 +127,8 @@ class _Pool:
         driver = models.committee(db, self.context.campaign, self.context.index)[0]
         own = trainer_of(models.trainer(driver)).own_model(models.weights(db, driver))
         model = own or reference_model(self.context.param.train.atom_type)
-        known = configurations.frames(db, self.context.iteration["training_set"]["ids"])
+        training_set = snapshots.ids(db, self.context.iteration["training_set"]["hash"])
+        known = reading.frames(db, training_set)
         structures = [self.atoms(frame) for frame in frames] + [frame.atoms for frame in known]
         vectors = frame_features(model, structures)
         # Root mean square over the columns, so that distances do not grow with the size of the network.

@@ -8,7 +8,7 @@ from bson import ObjectId
 from fireworks import FWAction
 
 from alpw.config.param import Hook
-from alpw.database import configurations, iterations, trajectories
+from alpw.database import iterations, reading, trajectories
 from alpw.database.configurations import Role
 from alpw.firetasks.base import Context
 from alpw.firetasks.hook import called
@@ -80,7 +80,7 @@ def _by_information(context: Context, wanted: Sequence[ObjectId]) -> list[dict[O
     the order decides which labels the verdict rests on: validation frames, drawn at random, are all among
     them, because the most uncertain ones alone would make the models look worse than they are.
     """
-    found = configurations.outlines(context.db, wanted)
+    found = reading.outlines(context.db, wanted)
     uncertainties = [document["source"].get("uncertainty", {}) for document in found]
     order = by_information(uncertainties, trajectories.MEASURES.values())
     if context.param.strategy.quorum < 1:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from fireworks import FWAction, explicit_serialize
 
 from alpw.config.train import Train
-from alpw.database import configurations, models
+from alpw.database import configurations, models, reading, snapshots
 from alpw.database.configurations import Role
 from alpw.errors import AlpwError, InputError
 from alpw.firetasks.base import CampaignTask, Context
@@ -98,7 +98,7 @@ def _training(context: Context, frames: Sequence[LabelledFrame]) -> Training:
 
 def _train(context: Context, members: Sequence[Member]) -> None:
     training_set = context.iteration["training_set"]
-    frames = list(configurations.frames(context.db, training_set["ids"]))
+    frames = list(reading.frames(context.db, snapshots.ids(context.db, training_set["hash"])))
     if not frames:
         raise AlpwError(f"campaign '{context.campaign}' has no labelled frame to train on")
     training = _training(context, frames)
@@ -122,7 +122,7 @@ def _validation(context: Context) -> list[LabelledFrame]:
     if _section(context).optimizer.patience is None:
         return []
     ids = configurations.ids(context.db, context.campaign, Role.VALIDATION)
-    return list(configurations.frames(context.db, ids))
+    return list(reading.frames(context.db, ids))
 
 
 def _folder(context: Context, training: Training, members: Sequence[Member]) -> Path:

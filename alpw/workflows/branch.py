@@ -23,7 +23,7 @@ from alpw.config.keys import translate
 from alpw.config.load import load_param
 from alpw.config.param import CAMPAIGN_NAME, Param
 from alpw.config.resource import Resource
-from alpw.database import campaigns, configurations, iterations, models
+from alpw.database import campaigns, configurations, iterations, models, reading, snapshots
 from alpw.database.campaigns import CampaignState
 from alpw.database.configurations import State
 from alpw.errors import InputError
@@ -180,7 +180,7 @@ def _share(db: Database, parent: str, name: str, at: int) -> None:
     """Labels, models and records of all iterations before ``at``."""
     labels = db[configurations.COLLECTION]
     query = {"campaign": parent, "iteration": {"$lt": at}, "state": State.LABELLED.value}
-    arrays = dict.fromkeys((*configurations.ARRAYS, "claim"), 0)
+    arrays = dict.fromkeys((*reading.ARRAYS, "claim"), 0)
     # In the order of their making, which is that of a training set.
     for document in labels.find(query, arrays).sort("_id", 1):
         document.setdefault("reference", document["_id"])
@@ -214,6 +214,5 @@ def _trains_alike(db: Database, parent: str, param: Param, at: int) -> bool:
 
 def _originals(db: Database, iteration: dict[str, Any]) -> list[Any]:
     """The documents that hold the arrays of an iteration's training set."""
-    query = {"_id": {"$in": iteration["training_set"]["ids"]}}
-    found = db[configurations.COLLECTION].find(query, {"reference": 1})
+    found = reading.by_ids(db, snapshots.ids(db, iteration["training_set"]["hash"]), {"reference": 1})
     return sorted(document.get("reference", document["_id"]) for document in found)

@@ -16,11 +16,12 @@ from alpw.config.init_bulk import InitBulk
 from alpw.config.load import inputs_hash
 from alpw.config.param import Param
 from alpw.config.resource import Resource
-from alpw.database import blobs, campaigns, claims, configurations, iterations
+from alpw.database import blobs, campaigns, claims, configurations, iterations, snapshots
 from alpw.database.configurations import Role
 from alpw.database.documents import atoms_of, structure_document
 from alpw.database.indexes import ensure_indexes
 from alpw.database.launchpad import database, prepare
+from alpw.database.migrations import migrate
 from alpw.database.owner import process_identity
 from alpw.errors import InputError
 from alpw.formats.load import load_frames
@@ -75,6 +76,7 @@ def enter(
     prepare(launchpad)
     db = database(launchpad)
     ensure_indexes(db)
+    migrate(db)
     if campaigns.find(db, param.campaign) is None:
         own = {"kind": KINDS[type(param)], "work_dir": str(param.work_dir), "alpw_version": __version__}
         if campaigns.create(db, param.campaign, {**document(db), **own}):
@@ -248,7 +250,7 @@ def training_set(
     if index > 0 and inputs_of(campaign)[0].init_data_only_pretrain:
         # As long as there is no new label, the first data set is trained on.
         training = configurations.ids(db, name, *roles, since=0) or training
-    return {"training_set": {"ids": training, "hash": configurations.snapshot_hash(training)}}
+    return {"training_set": snapshots.freeze(db, training)}
 
 
 def _start(launchpad: LaunchPad, name: str, index: int, document: dict[str, Any]) -> None:

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from alpw.cli.main import app
 from alpw.config import load_inputs
-from alpw.database import campaigns, configurations, iterations, models, trajectories
+from alpw.database import campaigns, configurations, iterations, models, reading, trajectories
 from alpw.database.configurations import Role
 from alpw.database.labels import known_label
-from alpw.structures.frame import Label
+from alpw.structures.frame import Label, LabelledFrame
 from alpw.workflows.launch import start_campaign, start_final, start_iteration, start_structures
 
 RECORD = {"code": "xtb", "settings": {}, "settings_hash": "h", "wall_time": 36.0, "cores": 2}
@@ -32,7 +32,7 @@ def label(db, atoms, iteration, key, seed, role=Role.TRAIN, source=None):
     identity = configurations.propose(db, "tiny", iteration, key, shaken(atoms, seed), role, source)
     configurations.claim(db, identity, 1)
     forces = np.full((len(atoms), 3), float(seed))
-    configurations.store_label(db, identity, Label(-1.0, forces), RECORD)
+    configurations.store_label(db, identity, LabelledFrame(shaken(atoms, seed), Label(-1.0, forces)), RECORD)
     return identity
 
 
@@ -210,7 +210,7 @@ def test_a_branch_shares_by_reference_and_leaves_its_parent_alone(ended, inputs)
     shared = list(db["configurations"].find({"campaign": "other"}))
     assert not any("positions" in str(document) or "forces" in document for document in shared)
     ours, theirs = (
-        [*configurations.frames(db, configurations.ids(db, name, Role.TRAIN))] for name in ("other", "tiny")
+        [*reading.frames(db, configurations.ids(db, name, Role.TRAIN))] for name in ("other", "tiny")
     )
     assert len(ours) == 7 and len(theirs) == 10
     for one, other in zip(ours, theirs, strict=False):
@@ -233,7 +233,7 @@ def test_a_branch_shares_by_reference_and_leaves_its_parent_alone(ended, inputs)
     )
     # What only its parent has labelled is not paid for again.
     theirs = db["configurations"].find_one({"campaign": "tiny", "iteration": 1})
-    [again] = configurations.frames(db, [theirs["_id"]])
+    [again] = reading.frames(db, [theirs["_id"]])
     new = configurations.propose(db, "other", 1, "new", again.atoms, Role.TRAIN, {})
     label, record = known_label(db, db["configurations"].find_one({"_id": new}), "asked", False)
     assert record["reused_from"] == {"configuration": theirs["_id"], "campaign": "tiny"}

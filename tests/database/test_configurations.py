@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from alpw.database import campaigns, configurations
+from alpw.database import campaigns, configurations, reading
 from alpw.database.configurations import Role, State
 from alpw.database.indexes import ensure_indexes
 from alpw.errors import CalculationError, DatabaseError, FailureKind
@@ -50,8 +50,8 @@ def test_proposing_twice_proposes_once_and_keeps_the_first(db, silicon):
 def test_structure_and_label_come_back_bit_for_bit(db, silicon):
     identity, label = propose(db, silicon), label_of(silicon)
     configurations.claim(db, identity, 1)
-    assert configurations.store_label(db, identity, label, RECORD)
-    (frame,) = configurations.frames(db, [identity])
+    assert configurations.store_label(db, identity, LabelledFrame(silicon, label), RECORD)
+    (frame,) = reading.frames(db, [identity])
     assert np.array_equal(frame.atoms.positions, silicon.positions)
     assert np.array_equal(frame.atoms.cell, silicon.cell) and list(frame.atoms.pbc) == list(silicon.pbc)
     assert np.array_equal(frame.label.forces, label.forces)
@@ -61,9 +61,9 @@ def test_structure_and_label_come_back_bit_for_bit(db, silicon):
 def test_a_missing_virial_is_an_absent_field(db, silicon):
     identity = propose(db, silicon)
     configurations.claim(db, identity, 1)
-    configurations.store_label(db, identity, label_of(silicon, virial=False), RECORD)
+    configurations.store_label(db, identity, LabelledFrame(silicon, label_of(silicon, virial=False)), RECORD)
     assert "virial" not in db[configurations.COLLECTION].find_one()
-    assert next(configurations.frames(db, [identity])).label.virial is None
+    assert next(reading.frames(db, [identity])).label.virial is None
 
 
 def test_only_one_firework_can_claim_and_it_can_claim_again_after_a_crash(db, silicon):
@@ -76,19 +76,19 @@ def test_only_one_firework_can_claim_and_it_can_claim_again_after_a_crash(db, si
 def test_the_first_label_stays(db, silicon):
     identity, label = propose(db, silicon), label_of(silicon)
     configurations.claim(db, identity, 1)
-    assert configurations.store_label(db, identity, label, RECORD)
+    assert configurations.store_label(db, identity, LabelledFrame(silicon, label), RECORD)
     later = Label(7.0, label.forces)
-    assert not configurations.store_label(db, identity, later, RECORD)
+    assert not configurations.store_label(db, identity, LabelledFrame(silicon, later), RECORD)
     assert configurations.claim(db, identity, 1) is None
     configurations.quarantine(db, identity, CalculationError("late", FailureKind.NODE))
-    assert next(configurations.frames(db, [identity])).label.energy == label.energy
+    assert next(reading.frames(db, [identity])).label.energy == label.energy
 
 
 def test_quarantined_labels_are_counted_but_not_in_the_data_set(db, silicon):
     identity = propose(db, silicon)
     configurations.claim(db, identity, 1)
     refusal = CalculationError("another level of theory", FailureKind.INPUT, "/x", "vasp")
-    configurations.store_label(db, identity, label_of(silicon), RECORD, refusal)
+    configurations.store_label(db, identity, LabelledFrame(silicon, label_of(silicon)), RECORD, refusal)
     assert configurations.ids(db, "c", Role.TRAIN) == []
     assert configurations.count_states(db, "c", 0) == {"quarantined": 1}
     assert configurations.diagnoses(db, "c")[0]["diagnosis"] == "vasp input: another level of theory (in /x)"
@@ -142,7 +142,7 @@ def test_a_configuration_that_is_gone_is_named(db, silicon):
     identity = propose(db, silicon)
     db[configurations.COLLECTION].delete_one({"_id": identity})
     with pytest.raises(DatabaseError, match=str(identity)):
-        list(configurations.frames(db, [identity]))
+        list(reading.frames(db, [identity]))
 
 
 def test_snapshot_hash_depends_on_the_set_and_not_on_the_order():

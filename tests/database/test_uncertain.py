@@ -3,7 +3,7 @@
 import numpy as np
 from ase.build import bulk
 
-from alpw.database import configurations, trajectories
+from alpw.database import configurations, reading, trajectories
 from alpw.database.configurations import Role
 from alpw.database.uncertain import most_uncertain
 
@@ -37,4 +37,4 @@ def test_labelled_training_frames_of_a_structure_come_in_order_of_their_uncertai
     shared |= {"campaign": "b", "reference": ids["low"]}
     branched = collection.insert_one(shared).inserted_id
     assert most_uncertain(mongo, "b", 1, 0, 9) == [branched]
-    assert np.allclose(configurations.structure(mongo, branched).positions, atoms.positions)
+    assert np.allclose(reading.structure(mongo, branched).positions, atoms.positions)

@@ -89,7 +89,7 @@ class Arithmetic:
 
     def _train(self, task, context) -> FWAction:
         training_set = context.iteration["training_set"]
-        self.training_sets[context.index] = len(training_set["ids"])
+        self.training_sets[context.index] = training_set["n"]
         potential = DeepPotential(model_config(context.param.train, 1)).to_bytes()
         for member in task["members"]:
             record = {"training_set": training_set}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alpw.database import configurations, iterations, models
+from alpw.database import configurations, iterations, models, snapshots
 from alpw.database.configurations import Role
 from alpw.potential import DeepPotential
 from alpw.potential.covariance import Covariance
@@ -37,10 +37,10 @@ def test_rlaunch_alone_unfolds_a_campaign_from_one_firework(inputs, launchpad):
 
     trained = models.committee(launchpad.db, "tiny", 1)
     assert len(trained) == 3
-    snapshot = set(trained[0]["training_set"]["ids"])
+    snapshot = set(snapshots.ids(launchpad.db, trained[0]["training_set"]["hash"]))
     validation = set(configurations.ids(launchpad.db, "tiny", Role.VALIDATION))
     assert validation and not validation & snapshot
-    assert len(snapshot) > len(models.committee(launchpad.db, "tiny", 0)[0]["training_set"]["ids"])
+    assert len(snapshot) > models.committee(launchpad.db, "tiny", 0)[0]["training_set"]["n"]
     assert all(model["warm_start"] for model in trained)
 
     written = json.loads((inputs.folder / "summary.json").read_text())

@@ -15,7 +15,7 @@ from alpw.codes import lammps
 from alpw.codes.lammps import read_result, run
 from alpw.codes.lammps.outputs import TASK_FILE
 from alpw.config import load_inputs
-from alpw.database import campaigns, configurations, iterations, models, trajectories
+from alpw.database import campaigns, configurations, iterations, models, snapshots, trajectories
 from alpw.database.configurations import Role
 from alpw.database.summary import summarise
 from alpw.errors import AlpwError
@@ -43,6 +43,10 @@ def copper(count, seed):
         atoms.calc = EMT()
         frames.append(LabelledFrame(atoms.copy(), Label(atoms.get_potential_energy(), atoms.get_forces())))
     return frames
+
+
+def training_set(db, iteration):
+    return snapshots.ids(db, iteration["training_set"]["hash"])
 
 
 class Bench:
@@ -147,7 +151,7 @@ def test_one_model_with_draws_explores_and_is_trained_on_new_labels_only(bench):
     new = bench.add_labels(1, Role.TRAIN)
     start_iteration(bench.launchpad, NAME, 2)
     bench.launch("TrainModels")
-    sets = [iterations.get(bench.db, NAME, index)["training_set"]["ids"] for index in range(3)]
+    sets = [training_set(bench.db, iterations.get(bench.db, NAME, index)) for index in range(3)]
     assert sets == [sets[0], sets[0], new] and len(sets[0]) == 4
     (last,), (model,) = bench.models(2)
     assert last["warm_start"] == bench.models(1)[0][0]["_id"]
@@ -181,7 +185,7 @@ def test_committee_and_kpu_judge_the_same_frames_and_a_last_training_on_everythi
     start_final(bench.launchpad, NAME, 1, campaigns.CampaignState.CONVERGED.value, "good enough")
     bench.launch("TrainModels", "FinishCampaign")
     final, _ = bench.models(1)
-    assert held_out and held_out < {*final[0]["training_set"]["ids"]}
+    assert held_out and held_out < {*training_set(bench.db, final[0])}
     assert [len(model["learning_curve"]) for model in final] == [5, 5, 5]
     assert iterations.get(bench.db, NAME, 0)["heldout"]["n_frames"] == len(held_out)
     assert "heldout" not in iterations.get(bench.db, NAME, 1)
@@ -191,7 +195,7 @@ def test_committee_and_kpu_judge_the_same_frames_and_a_last_training_on_everythi
     bench.param["strategy"]["max_iterations"] = 2
     update_inputs(bench.launchpad, *bench.inputs())
     extended = iterations.get(bench.db, NAME, 1)
-    assert extended["kind"] == "explore" and not held_out & {*extended["training_set"]["ids"]}
+    assert extended["kind"] == "explore" and not held_out & {*training_set(bench.db, extended)}
     assert models.committee(bench.db, NAME, 1) == []
     aside = list(bench.db[models.COLLECTION].find({"put_aside.iteration": 1}))
     assert [model["_id"] for model in aside] == [model["_id"] for model in final]

@@ -5,14 +5,14 @@ import pytest
 from ase.build import bulk
 
 from alpw.config.load import load_inputs
-from alpw.database import campaigns, configurations, iterations, models, trajectories
+from alpw.database import campaigns, configurations, iterations, models, reading, trajectories
 from alpw.database.configurations import Role
 from alpw.database.costs import spent
 from alpw.firetasks.base import Context
 from alpw.firetasks.evaluate import error_in_use, fresh_errors, judge_new_labels
 from alpw.firetasks.thresholds import bounds_of_iteration, calibrations, upper_before
 from alpw.potential import DeepPotential, DeepPotentialConfig, test
-from alpw.structures.frame import Label
+from alpw.structures.frame import Label, LabelledFrame
 
 N_FRAMES = 24
 
@@ -57,7 +57,7 @@ def campaign(inputs, launchpad):
         # The model is wrong by half of what it is uncertain.
         forces = predicted.forces + 0.5 * u * rng.choice([-1, 1], (8, 3))
         label = Label(predicted.energy + 8 * 0.01, forces)
-        configurations.store_label(db, made, label, {"wall_time": 36.0, "cores": 4})
+        configurations.store_label(db, made, LabelledFrame(atoms, label), {"wall_time": 36.0, "cores": 4})
     return [Context(launchpad, 1, "tiny", index, {}) for index in (0, 1)], model
 
 
@@ -71,7 +71,7 @@ def test_labels_judge_calibrate_and_make_thresholds(campaign):
     judge_new_labels(labelled)
     found = fresh_errors(labelled)
     ids = configurations.ids(db, "tiny", Role.TRAIN) + configurations.ids(db, "tiny", Role.VALIDATION)
-    expected = test(model, list(configurations.frames(db, ids)))
+    expected = test(model, list(reading.frames(db, ids)))
     for name in ("force_rmse", "force_mae", "energy_rmse", "energy_mae"):
         assert found[name] == pytest.approx(getattr(expected, name))
     assert found["by_element"]["Si"]["force_rmse"] == pytest.approx(expected.force_rmse)

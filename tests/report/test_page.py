@@ -12,7 +12,7 @@ from ase.build import bulk
 from bson import ObjectId
 from pymongo import MongoClient
 
-from alpw.database import campaigns, configurations, iterations, models, trajectories
+from alpw.database import campaigns, configurations, iterations, models, snapshots, trajectories
 from alpw.database.configurations import Role
 from alpw.database.iteration_view import view
 from alpw.errors import CalculationError, DatabaseError, FailureKind
@@ -120,7 +120,7 @@ def finished_iteration(db, name="si"):
             )
         )
         known = {
-            "training_set": {"ids": train, "hash": "ef" * 32},
+            "training_set": snapshots.freeze(db, train),
             "wall_time": 60.0,
             "train": PARAM["train"],
         }
@@ -131,10 +131,10 @@ def finished_iteration(db, name="si"):
     atoms = [frame(20 + i).atoms for i in range(4)]
     trajectories.store(db, name, 0, "t", atoms, {"max_force_deviation": u}, run)
     iterations.create(db, name, -1, {"kind": "prepare", "stage": "done"})
-    iterations.create(db, name, 0, iteration(train))
+    iterations.create(db, name, 0, iteration(snapshots.freeze(db, train)))
 
 
-def iteration(train=()):
+def iteration(training_set=None):
     rng = np.random.default_rng(1)
     u = rng.lognormal(size=100)
     e = abs(u * rng.normal(size=100))
@@ -143,7 +143,7 @@ def iteration(train=()):
         "finished": campaigns.now() + timedelta(minutes=5),
         "frames": 4,
         "counts": {"accurate": 1, "candidate": 2, "failed": 1},
-        "training_set": {"ids": list(train), "hash": "ef" * 32},
+        "training_set": training_set or {"hash": "ef" * 32, "n": 0},
         "thresholds": {"committee": {"md.000.sys.000": {"lower": 0.1, "upper": 1.0, "rule": "calibrated"}}},
         "heldout": {"force_rmse": 0.321, "energy_rmse": 0.0123, "n_frames": 1},
         "fresh_errors": {
@@ -243,7 +243,7 @@ def test_thresholds_belong_to_a_measure_and_a_group():
 
 
 def test_an_iteration_is_shown_with_the_labels_that_it_was_trained_on_not_with_those_that_it_made():
-    trained = {"training_set": {"ids": [1, 2, 3], "hash": "h"}, "dataset": {"train": 5, "validation": 1}}
+    trained = {"training_set": {"hash": "h", "n": 3}, "dataset": {"train": 5, "validation": 1}}
     assert view({"index": 0, "kind": "explore", "started": campaigns.now(), **trained}).n_train == 3
 
 

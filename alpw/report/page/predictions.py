@@ -11,7 +11,7 @@ from bson import ObjectId
 from numpy.typing import NDArray
 from pymongo.database import Database
 
-from alpw.database import configurations, models
+from alpw.database import configurations, models, reading, snapshots
 from alpw.database.configurations import Role
 from alpw.errors import AlpwError
 from alpw.potential import DeepPotential
@@ -55,7 +55,7 @@ def parity(db: Database, model: dict[str, Any]) -> Parity | None:
     heldout = configurations.ids(db, model["campaign"], Role.VALIDATION)
     if not heldout:
         raise Unavailable("No parity plots: no frame has been held out and labelled yet.")
-    if set(heldout) & set((model.get("training_set") or {}).get("ids") or ()):
+    if set(heldout) & set(_trained_on(db, model)):
         # The last training may take everything; its error on these frames would say nothing.
         return None
     potential = _load(db, model)
@@ -87,6 +87,11 @@ def committee_pairs(
     return deviation, force_error(first.forces, first.force_labels)
 
 
+def _trained_on(db: Database, model: dict[str, Any]) -> list[ObjectId]:
+    training_set = model.get("training_set")
+    return snapshots.ids(db, training_set["hash"]) if training_set else []
+
+
 def sample(frames: list[ObjectId]) -> list[ObjectId]:
     """At most `MOST_FRAMES`, at random, always the same ones."""
     if len(frames) <= MOST_FRAMES:
@@ -114,4 +119,4 @@ def _load(db: Database, model: dict[str, Any]) -> DeepPotential:
 
 
 def _compare(db: Database, potential: DeepPotential, frames: list[ObjectId]) -> Comparison:
-    return compare(potential, prepare(potential, list(configurations.frames(db, frames))))
+    return compare(potential, prepare(potential, list(reading.frames(db, frames))))

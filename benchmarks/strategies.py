@@ -11,7 +11,8 @@ they differ in what chooses the frames:
 The models in use at the end (member 0) are judged on frames that no campaign has seen: molecular dynamics
 with GFN1-xTB itself at the temperatures of the exploration. "accepted" is the force error of the model that
 explored last on frames that its thresholds called accurate, which are labelled for this alone, in units of
-the target that the thresholds aim at: 1 is as promised. Training time is that of all models, total time from
+the target that the thresholds aim at: 1 is as promised, less where all that it explored is better than the
+target: "accurate" is the share of those frames. Training time is that of all models, total time from
 the first to the last moment of the campaign.
 
 python benchmarks/strategies.py [--quick] [--json] [--only NAME ...] [--systems NAME ...] [--seeds N]
@@ -38,7 +39,7 @@ from common import one_thread
 from tblite.ase import TBLite
 
 from alpw.codes.xtb.inputs import THEORY
-from alpw.database import campaigns, daemon, judged, models, trajectories
+from alpw.database import campaigns, daemon, iterations, judged, models, trajectories
 from alpw.database.costs import spent
 from alpw.database.launchpad import database, open_launchpad, write_launchpad_file
 from alpw.database.summary import seconds_between
@@ -224,6 +225,7 @@ def measured(
     document = campaigns.get(db, name)
     errors = test(DeepPotential.load(folder / "models" / "model.000.pt"), frames)
     accepted = accepted_error(db, name, n_accepted)
+    counts = iterations.get(db, name, trajectories.newest(db, name)["iteration"])["counts"]
     return {
         "force_rmse": errors.force_rmse,
         "energy_rmse": errors.energy_rmse,
@@ -231,6 +233,7 @@ def measured(
         "training_seconds": spent(db, name)["train"] * 3600,
         "total_seconds": seconds_between(document["created"], document["finished"]),
         "accepted": None if accepted is None else accepted / target,
+        "accurate": 100 * counts[CLASSES[ACCURATE]] / sum(counts.values()),
     }
 
 
@@ -268,6 +271,7 @@ def report(results: dict[str, Any]) -> str:
         "training_seconds": ("training, s", 1),
         "total_seconds": ("total, s", 1),
         "accepted": ("accepted / target", 1),
+        "accurate": ("accurate, %", 1),
     }
     lines = []
     for system, result in results.items():

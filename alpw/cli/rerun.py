@@ -55,7 +55,8 @@ def _lines(plan: Undoing, dry_run: bool) -> list[str]:
     will = "would be" if dry_run else "are"
     lines = [f"campaign {plan.campaign}: again from {plan.stage} of iteration {plan.iteration}"]
     if plan.later:
-        lines.append(f"iterations {', '.join(map(str, plan.later))} {will} set aside")
+        word = "iteration" if len(plan.later) == 1 else "iterations"
+        lines.append(f"{word} {', '.join(map(str, plan.later))} {will} set aside")
     lines.append(
         f"{plan.models} models ({plan.training_hours:.3g} h of training), {plan.trajectories} trajectories "
         f"and {plan.labels_aside} labels {will} set aside; {plan.labels_kept} labels stay"

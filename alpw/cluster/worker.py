@@ -11,17 +11,20 @@ import argparse
 import fcntl
 import logging
 import os
+import pkgutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from fireworks import FWorker, LaunchPad
 from fireworks.core.rocket_launcher import rapidfire
 from pymongo.errors import PyMongoError
 
+from alpw import firetasks
 from alpw.cluster import recovery
 from alpw.cluster.hold import hold
 from alpw.database import campaigns
@@ -91,6 +94,16 @@ def staffing(directory: Path) -> Iterator[None]:
         yield
 
 
+def _import_firetasks() -> None:
+    """Import all Firetasks before the first one is taken.
+
+    FireWorks does so between taking a Firework and saying that it runs; where that takes long, as torch from
+    a slow network disk does, the worker would be taken for dead in between.
+    """
+    for module in pkgutil.iter_modules(firetasks.__path__):
+        import_module(f"{firetasks.__name__}.{module.name}")
+
+
 def work(launchpad_file: Path, campaign: str, directory: Path, categories: Sequence[str]) -> None:
     """Run the campaign's Fireworks until it ends, nothing is left to do, or the database is gone for good.
 
@@ -98,6 +111,7 @@ def work(launchpad_file: Path, campaign: str, directory: Path, categories: Seque
     """
     launches = directory / "launches"
     launches.mkdir(exist_ok=True)
+    _import_firetasks()
     fworker = FWorker(
         name=WORKER_PREFIX + process_identity(),
         category=list(categories) or "",

@@ -140,7 +140,7 @@ def view(document: Mapping[str, Any]) -> IterationView:
             _calibration(measure, found) for measure, found in (document.get("calibration") or {}).items()
         ],
         agreement=_agreement(document.get("agreement")),
-        health=list(_flat(document.get("health") or {})),
+        health=_health(document.get("health") or {}),
         verdict=document.get("verdict"),
         reason=document.get("reason"),
         next_step=document.get("next_step") or "",
@@ -192,15 +192,16 @@ def _agreement(found: Any) -> dict[str, dict[str, int]]:
     return {name: dict(row) for name, row in zip(CLASSES, rows, strict=False)}
 
 
-def _flat(found: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """A nested document as lines of a table."""
-    if isinstance(found, Mapping):
-        for key, value in found.items():
-            yield from _flat(value, f"{name}, {key}" if name else str(key).replace("_", " "))
-    elif isinstance(found, list | tuple):
-        yield name, ", ".join(_text(value) for value in found)
-    else:
-        yield name, _text(found)
+def _health(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How different the members of a committee are, as lines of a table."""
+    if not found:
+        return []
+    return [
+        ("members most alike", " and ".join(map(str, found["pair"]))),
+        ("distance of their weights, relative to their length", _text(found["min_distance"])),
+        ("below which they would be one model", _text(found["limit"])),
+        ("committee has collapsed", "yes" if found["collapsed"] else "no"),
+    ]
 
 
 def _text(value: Any) -> str:

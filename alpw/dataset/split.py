@@ -16,10 +16,10 @@ ORIGINS = ("trajectory", "calculation", "file")
 def origin(document: Mapping[str, Any]) -> str:
     """What a frame must not be separated from: its trajectory, AIMD or file; else it stands alone."""
     source = document.get("source") or {}
-    for name in ORIGINS:
-        if name in source:
-            return f"{name} {source[name]}"
-    return str(document["structure_hash"])
+    # The file of a start structure is no run: what was made of it are not neighbours in time.
+    names = ORIGINS if "structure" not in source else ORIGINS[:-1]
+    found = next((name for name in names if name in source), None)
+    return str(document["structure_hash"]) if found is None else f"{found} {source[found]}"
 
 
 def part_of(

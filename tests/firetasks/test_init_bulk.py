@@ -14,6 +14,7 @@ from fireworks.core.rocket_launcher import rapidfire
 from alpw.codes.protocol import Steps, Task
 from alpw.config import load_init_inputs
 from alpw.database import calculations, configurations, preparations
+from alpw.database.documents import frame_of
 from alpw.database.init_summary import summarise_init
 from alpw.errors import CalculationError, FailureKind, InputError
 from alpw.firetasks import calculate, harvest, label
@@ -183,7 +184,7 @@ def test_every_frame_tells_where_it_comes_from(bench):
     written = load_frames(bench.folder / "collection/init_config_0/train.xyz")
     np.testing.assert_allclose(
         [frame.atoms.positions for frame in written],
-        [configurations.frame_of(frame).atoms.positions for frame in frames],
+        [frame_of(frame).atoms.positions for frame in frames],
         atol=1e-7,  # decimals of the file
     )
 

@@ -156,7 +156,7 @@ def iteration(training_set=None):
                 "pairs": np.c_[u, e].tolist(),
             }
         },
-        "health": {"smallest distance": 0.789},
+        "health": {"min_distance": 0.789, "pair": [0, 1], "limit": 0.01, "collapsed": False},
         "stage": "done",
         "verdict": "stalled",
         "reason": "no candidate passed",

@@ -183,11 +183,15 @@ def _member(model: Mapping[str, Any], found: IterationView | None) -> list[str]:
 
 def _health(material: Material) -> list[Block]:
     found: list[Block] = [
-        Table((f"iteration {view.index}", "value"), view.health) for view in material.views if view.health
+        Table((_place(view), "value"), view.health) for view in material.views if view.health
     ]
     if not found:
         return [Text("The health of the committee has not been recorded.", quiet=True)]
     return [found[-1], *([Folded("Health in earlier iterations", found[:-1])] if found[:-1] else [])]
+
+
+def _place(view: IterationView) -> str:
+    return "final training" if view.kind == "final" else f"iteration {view.index}"
 
 
 def _curves(material: Material, newest: int) -> list[Block]:

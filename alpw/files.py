@@ -11,8 +11,10 @@ from uuid import uuid4
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of ``path`` when all is written; its folder is created.
+def replacing_path(path: str | Path) -> Iterator[Path]:
+    """A path beside ``path`` at which to make a file, which takes its place when all is written.
+
+    For writers that want a name instead of an open file. The folder is created.
 
     Raises:
         OSError: it cannot be written; names ``path``.
@@ -22,9 +24,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     # Not by tempfile, whose files nobody else may read: models are shared.
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
@@ -33,6 +34,17 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of ``path`` when all is written; its folder is created.
+
+    Raises:
+        OSError: it cannot be written; names ``path``.
+    """
+    with replacing_path(path) as temporary, temporary.open("xb") as file:
+        yield file
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:

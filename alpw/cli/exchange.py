@@ -1,109 +1,60 @@
-"""``alpw export`` and ``alpw import``: models for other programs, and from them."""
+"""``alpw export`` of models, and ``alpw import``: for other programs, and from them."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from alpw.cli.common import AsJson, console, errors_as_exit_status, note, print_json
-from alpw.cli.models import Force, ModelFile, free, of_file
+from alpw.cli.export import DeepmdPython, Engine, Target
+from alpw.cli.models import Force, free, of_file
 from alpw.errors import InputError
 from alpw.formats.trajectory import read_trajectory
 from alpw.potential import DeepPotential
 from alpw.potential.interchange import export_model, find_deepmd, import_model
 
 
-class Target(str, Enum):
-    """What a model can be exported to, as `alpw.potential.interchange` names it."""
-
-    DEEPMD = "deepmd"
-    TORCHSCRIPT = "torchscript"
-    ASE = "ase"
-    LAMMPS = "lammps"
-
-
-class Engine(str, Enum):
-    """What computes the forces in LAMMPS."""
-
-    ALPW = "alpw"
-    DEEPMD = "deepmd"
-
-
-DeepmdPython = Annotated[
-    Path | None,
-    typer.Option(
-        "--deepmd-python",
-        metavar="FILE",
-        help="Python of an environment with deepmd-kit; $ALPW_DEEPMD_PYTHON, or this one, by default.",
-    ),
-]
-
-
-def export(
-    model_file: ModelFile,
-    to: Annotated[Target, typer.Option("--to", help="What to write.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="File to write; for deepmd its ending is the format."
-        ),
-    ] = None,
-    sel: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--sel", metavar="N", help="deepmd: neighbours to make room for; one, or one per element."
-        ),
-    ] = None,
-    engine: Annotated[
-        Engine, typer.Option("--engine", help="lammps: what computes the forces.")
-    ] = Engine.ALPW,
-    structure: Annotated[
-        Path | None,
-        typer.Option("--structure", metavar="FILE", help="ase, lammps: what to start from; the last frame."),
-    ] = None,
-    deepmd_python: DeepmdPython = None,
-    force: Force = False,
-    as_json: AsJson = False,
+def write_model(
+    model_file: Path,
+    to: Target,
+    out: Path | None,
+    *,
+    sel: list[int] | None,
+    engine: Engine,
+    structure: Path | None,
+    deepmd_python: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
-    """Write a model for deepmd-kit (.pb, .pth, .dp, .yaml), TorchScript, ASE or LAMMPS.
-
-    deepmd-kit's formats but .yaml need deepmd-kit, in an environment of its own. For ase a Python script is
-    written, for lammps an input file that runs at once.
-
-    Example: `alpw export model.pt --to deepmd -o model.pb`
-
-    Example: `alpw export model.pt --to lammps --structure POSCAR`
-    """
-    with errors_as_exit_status():
-        target = out or _default(model_file, to, deepmd_python)
-        free(target, force=force)
-        model = DeepPotential.load(model_file)
-        start = read_trajectory(structure, model.config.elements).frames[-1] if structure else None
-        if start is not None:
-            with of_file(structure):
-                model.neighbors(start)
-        written = export_model(
-            model,
-            to.value,
-            target,
-            sel=None if not sel else sel[0] if len(sel) == 1 else sel,
-            engine=engine.value if to is Target.LAMMPS else None,
-            deepmd_python=deepmd_python,
-            model_file=model_file,
-            structure=start,
-        )
-        if as_json:
-            print_json({"model": str(model_file), "to": to.value, "files": [str(path) for path in written]})
-            return
-        for path in written:
-            console.print(f"wrote {path}", soft_wrap=True)
-        if to is Target.DEEPMD and model.config.set_davg_zero:
-            slots = sel or model.descriptor.sel.tolist()
-            note(f"deepmd-kit looks at {slots} neighbours at most and drops the farthest; --sel changes it")
+    """What ``alpw export`` does with a model; see there."""
+    target = out or _default(model_file, to, deepmd_python)
+    free(target, force=force)
+    model = DeepPotential.load(model_file)
+    start = read_trajectory(structure, model.config.elements).frames[-1] if structure else None
+    if start is not None:
+        with of_file(structure):
+            model.neighbors(start)
+    written = export_model(
+        model,
+        to.value,
+        target,
+        sel=None if not sel else sel[0] if len(sel) == 1 else sel,
+        engine=engine.value if to is Target.LAMMPS else None,
+        deepmd_python=deepmd_python,
+        model_file=model_file,
+        structure=start,
+    )
+    if as_json:
+        print_json({"model": str(model_file), "to": to.value, "files": [str(path) for path in written]})
+        return
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True)
+    if to is Target.DEEPMD and model.config.set_davg_zero:
+        slots = sel or model.descriptor.sel.tolist()
+        note(f"deepmd-kit looks at {slots} neighbours at most and drops the farthest; --sel changes it")
 
 
 def import_(

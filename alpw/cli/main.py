@@ -35,7 +35,7 @@ COMMANDS = {
     "train": ("train", "train"),
     "test": ("test", "test"),
     "compress": ("compress", "compress"),
-    "export": ("exchange", "export"),
+    "export": ("export", "export"),
     "import": ("exchange", "import_"),
     "kpu": ("kpu", "kpu"),
     "to_pwdata": ("to_pwdata", "to_pwdata"),

@@ -120,7 +120,7 @@ def to_pwdata(
             raise InputError("no such folder", work_dir, "--work_dir")
         target = find(to)
         place = work_dir / savepath
-        one_file = bool(place.suffix) and not place.is_dir() and bool(target.suffix)
+        one_file = isinstance(target, LabelledFormat) and target.is_one(place)
         ratio = train_valid_ratio if train_valid_ratio is not None else (1.0 if one_file else 0.8)
         settings = Settings(
             ratio=ratio,

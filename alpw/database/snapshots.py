@@ -22,8 +22,8 @@ from alpw.errors import DatabaseError, InputError
 COLLECTION, NAMES = "snapshots", "snapshot_names"
 
 ID_BYTES = 12
-MOST = 1_300_000
-"""ids that fit into one document of MongoDB"""
+MOST = 700_000
+"""ids that fit into one query of MongoDB, which may have 16 MB"""
 
 
 def freeze(db: Database, configurations: Iterable[ObjectId]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def freeze(db: Database, configurations: Iterable[ObjectId]) -> dict[str, Any]:
 
     Raises:
         DatabaseError: one is gone or has no label.
-        InputError: more than 1.3 million.
+        InputError: more than 700,000.
     """
     wanted = sorted(set(configurations))
     if len(wanted) > MOST:

@@ -191,7 +191,7 @@ class Dataset:
         fields = {"source": 1, "structure_hash": 1}
         for document in self.labelled.documents(fields):
             members[part_of(document, parts, seed=seed, by_frame=by_frame)].append(document["_id"])
-        return {name: Dataset(self.db, {"_id": {"$in": ids}}) for name, ids in members.items()}
+        return {name: Dataset(self.db, _these(ids)) for name, ids in members.items()}
 
     def tag(self, name: str) -> int:
         """Give them a tag; returns how many had not had it."""
@@ -270,8 +270,9 @@ def _resolved(db: Database, query: Any) -> Any:
     if SNAPSHOT not in query:
         return rest
     frozen = snapshots.find(db, query[SNAPSHOT])["snapshot"]
-    # A snapshot is what it was, whatever has been removed since.
-    members = {"_id": {"$in": snapshots.ids(db, frozen)}}
-    if not _names_state(rest):
-        members["state"] = {"$in": [State.LABELLED.value, State.REMOVED.value]}
-    return _both(rest, members)
+    return _both(rest, _these(snapshots.ids(db, frozen)))
+
+
+def _these(ids: Sequence[ObjectId]) -> dict[str, Any]:
+    """Labelled frames by their ids: a fixed set is what it was, whatever has been removed since."""
+    return {"_id": {"$in": list(ids)}, **HAS_LABEL}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -169,7 +170,7 @@ def convert_frames(
     if target.write is None:
         writable = ", ".join(form.name for form in FORMATS if form.write)
         raise InputError(f"{target.name} is only read; formats that are written: {writable}", key="to")
-    is_file = bool(target.suffix and savepath.suffix) and not savepath.is_dir()
+    is_file = target.is_one(savepath)
     if is_file and settings.ratio < 1:
         raise InputError(
             "one file takes no validation frames; use --train_valid_ratio 1 or a folder", savepath
@@ -268,6 +269,8 @@ def _write(
             written_to = target.write(place, spool.frames(indices))
             folders = written_to if isinstance(written_to, list) else [place]
             report.outputs += [str(folder) for folder in folders]
+        elif place.is_dir() and target.recognise(place):
+            shutil.rmtree(place)
         elif target.suffix:
             place.unlink(missing_ok=True)
 

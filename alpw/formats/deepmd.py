@@ -26,16 +26,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from alpw.errors import InputError
-from alpw.formats.batches import Frames, PeriodicOnly, by_virial, composition, frames_per_batch, in_batches
-from alpw.formats.npy import GrowingFolders, finite, open_npy
+from alpw.formats.batches import Frames, PeriodicOnly, by_virial, composition, in_batches
+from alpw.formats.deepmd_system import TYPES, read_system
+from alpw.formats.npy import GrowingFolders, open_npy
 from alpw.structures.frames import LabelledFrames
 
-_ARRAYS = ("coord", "box", "energy", "force", "virial", "real_atom_types")
-_TYPES = "real_atom_types"
+_ARRAYS = ("coord", "box", "energy", "force", "virial", TYPES)
 
 
 def is_deepmd(directory: str | Path, *, mixed: bool | None = None) -> bool:
@@ -54,15 +54,23 @@ def read_deepmd(directory: str | Path) -> Iterator[LabelledFrames]:
     found = systems(directory)
     if not found:
         raise InputError("no system of deepmd-kit here: type.raw and set.* not found", directory)
-    return (batch for system in found for batch in _read_system(system))
+    return (batch for system in found for batch in read_system(_Folder(system)))
 
 
-def write_deepmd(directory: str | Path, frames: Frames, *, mixed: bool = False) -> list[Path]:
+def write_deepmd(
+    directory: str | Path, frames: Frames, *, mixed: bool = False, named: Path | None = None
+) -> list[Path]:
     """Writes frames as systems of deepmd-kit, in double precision, atoms in their order.
 
     Plain systems are named by their composition (``Li2Si1``; with ``_1``, ... where the atoms come in another
     order or some frames have no virial), mixed ones by their number of atoms. A system's folder is replaced;
     nothing is touched if a frame cannot be written.
+
+    Args:
+        directory: where the systems are made.
+        frames: the frames.
+        mixed: whether systems hold any composition.
+        named: what messages call the data set, ``directory`` by default.
 
     Returns:
         The folders, sorted: what goes into ``systems`` of deepmd-kit's input.
@@ -74,13 +82,14 @@ def write_deepmd(directory: str | Path, frames: Frames, *, mixed: bool = False) 
     kinds: dict[_Kind, str] = {}
     # Symbols in the order of their types; frames still to come may add to those of mixed systems.
     type_maps: dict[_Kind, list[str]] = {}
-    periodic = PeriodicOnly(str(directory))
+    named = named or directory
+    periodic = PeriodicOnly(str(named))
     with GrowingFolders(directory) as growing:
         for batch in in_batches(frames):
             if any(batch.pbc):
                 periodic.check(batch)
                 if (np.linalg.matrix_rank(batch.cells) < 3).any():
-                    raise InputError("a frame is periodic, but its cell has no volume", directory)
+                    raise InputError("a frame is periodic, but its cell has no volume", named)
             for whole in by_virial(batch):
                 kind = _Kind.of(whole, mixed)
                 key = kinds.setdefault(kind, str(len(kinds)))
@@ -139,7 +148,7 @@ def _rows(batch: LabelledFrames, kind: _Kind, types: NDArray[np.int64] | None) -
         rows["virial"] = batch.virials.reshape(n_frames, 9)
     rows = {name: array.astype(np.float64) for name, array in rows.items()}
     if types is not None:
-        rows[_TYPES] = types
+        rows[TYPES] = types
     return {f"set.000/{name}": array for name, array in rows.items()}
 
 
@@ -170,85 +179,29 @@ def _sets(system: Path) -> list[Path]:
 
 
 def _is_mixed(system: Path) -> bool:
-    return any((folder / f"{_TYPES}.npy").is_file() for folder in _sets(system))
+    return any((folder / f"{TYPES}.npy").is_file() for folder in _sets(system))
 
 
-def _words(path: Path) -> list[str]:
-    if not path.is_file():
-        raise InputError("no such file; the system is incomplete", path)
-    return path.read_text(encoding="utf-8", errors="replace").split()
+class _Folder:
+    """A system in a folder."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
-def _read_system(system: Path) -> Iterator[LabelledFrames]:
-    symbols = _words(system / "type_map.raw")
-    if unknown := [symbol for symbol in symbols if not atomic_numbers.get(symbol)]:
-        raise InputError(f"{unknown[0]!r} is not an element", system / "type_map.raw")
-    by_type = np.array([atomic_numbers[symbol] for symbol in symbols], dtype=np.int64)
-    try:
-        types = np.array([int(word) for word in _words(system / "type.raw")], dtype=np.int64)
-    except ValueError as error:
-        raise InputError(f"not a list of types: {error}", system / "type.raw") from error
-    is_periodic = not (system / "nopbc").exists()
-    for folder in _sets(system):
-        for arrays, first in _pieces(folder, len(types), is_periodic):
-            rows = arrays.pop(_TYPES, None)
-            per_frame = np.tile(types, (len(arrays["energy"]), 1)) if rows is None else rows
-            where = system / "type.raw" if rows is None else folder / f"{_TYPES}.npy"
-            yield from _same_atoms(arrays, per_frame, by_type, is_periodic, where, first)
+    def path(self, name: str) -> Path:
+        return self.folder / name
 
+    def has(self, name: str) -> bool:
+        return (self.folder / name).exists()
 
-def _pieces(folder: Path, n_atoms: int, periodic: bool) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
-    """Arrays of a few frames at a time, and the number of the first of them."""
-    widths = {"energy": 1, "coord": 3 * n_atoms, "force": 3 * n_atoms}
-    optional = {"box": 9, "virial": 9, _TYPES: n_atoms}
-    widths |= {
-        name: width
-        for name, width in optional.items()
-        if (folder / f"{name}.npy").is_file() or (name == "box" and periodic)
-    }
-    arrays = {name: open_npy(folder / f"{name}.npy", width) for name, width in widths.items()}
-    n_frames = len(arrays["energy"])
-    for name, array in arrays.items():
-        if len(array) != n_frames:
-            raise InputError(f"has {len(array)} frames, energy.npy has {n_frames}", folder / f"{name}.npy")
-    step = frames_per_batch(n_atoms)
-    for first in range(0, n_frames, step):
-        piece: dict[str, NDArray[Any]] = {}
-        for name, array in arrays.items():
-            rows = array[first : first + step]
-            piece[name] = np.array(rows) if name == _TYPES else finite(rows, folder / f"{name}.npy", first)
-        if periodic:
-            ranks = np.linalg.matrix_rank(piece["box"].reshape(-1, 3, 3))
-            if flat := np.flatnonzero(ranks < 3).tolist():
-                raise InputError("the cell has no volume", folder / "box.npy", f"frame {first + flat[0]}")
-        yield piece, first
+    def words(self, name: str) -> list[str]:
+        path = self.folder / name
+        if not path.is_file():
+            raise InputError("no such file; the system is incomplete", path)
+        return path.read_text(encoding="utf-8", errors="replace").split()
 
+    def array(self, name: str, width: int) -> NDArray[Any]:
+        return open_npy(self.folder / name, width)
 
-def _same_atoms(
-    arrays: dict[str, NDArray[Any]],
-    types: NDArray[np.int64],
-    by_type: NDArray[np.int64],
-    is_periodic: bool,
-    where: Path,
-    first: int,
-) -> Iterator[LabelledFrames]:
-    """Neighbouring frames with the same types as one batch; places without an atom are left out."""
-    if bad := np.flatnonzero(((types >= len(by_type)) | (types < -1)).any(axis=1)).tolist():
-        raise InputError(
-            f"a type beyond those of type_map.raw (0 to {len(by_type) - 1})", where, f"frame {first + bad[0]}"
-        )
-    changes = np.flatnonzero((types[1:] != types[:-1]).any(axis=1)) + 1
-    for start, stop in zip([0, *changes.tolist()], [*changes.tolist(), len(types)], strict=True):
-        real, n_frames = types[start] >= 0, stop - start
-        virials = arrays.get("virial")
-        boxes = arrays.get("box")
-        yield LabelledFrames(
-            numbers=by_type[types[start][real]],
-            cells=np.zeros((n_frames, 3, 3)) if boxes is None else boxes[start:stop].reshape(-1, 3, 3),
-            positions=arrays["coord"][start:stop].reshape(n_frames, -1, 3)[:, real],
-            energies=arrays["energy"][start:stop, 0],
-            forces=arrays["force"][start:stop].reshape(n_frames, -1, 3)[:, real],
-            virials=None if virials is None else virials[start:stop].reshape(-1, 3, 3),
-            converged=np.ones(n_frames, dtype=bool),
-            pbc=(is_periodic,) * 3,
-        )
+    def sets(self) -> list[str]:
+        return [folder.name for folder in _sets(self.folder)]

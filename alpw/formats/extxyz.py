@@ -9,6 +9,7 @@ many digits as a double. Keys of the comment line:
 ``stress``         eV/Å^3, positive under tension (ASE's); written beside the virial for other programs
 ``converged``      ``F`` for a frame whose SCF did not converge; absent otherwise
 ``time``, ...      the numbers by frame of :data:`alpw.structures.frames.EXTRAS`, in their units
+``id``, ...        the provenance of :data:`alpw.structures.frames.EXTRAS`, where it is known; only written
 =================  ======================================================================================
 
 Columns: ``forces``, or ``force`` as the predecessor writes it, in eV/Å. Velocities are not written.
@@ -16,6 +17,7 @@ Columns: ``forces``, or ``force`` as the predecessor writes it, in eV/Å. Veloci
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -33,9 +35,8 @@ from alpw.errors import InputError
 from alpw.files import replacing
 from alpw.formats.batches import Frames, frames_per_batch, in_batches
 from alpw.formats.text import open_text
-from alpw.structures.frames import LabelledFrames
+from alpw.structures.frames import BY_FRAME, PROVENANCE, LabelledFrames, reads_as_number
 
-_EXTRAS = ("time", "temperature", "energy_sigma0", "electronic_steps")
 _KINDS = {"S", "R", "I", "L"}
 _PAIR = re.compile(r"""\s*(\w+)=(?:"([^"\\]*)"|([^\s"'{}\[\]=\\]+))(?=\s|$)""")
 _TRUTH = {"T": True, "F": False, "true": True, "false": False, "True": True, "False": False}
@@ -270,7 +271,7 @@ def _labelled(raw: _Raw, path: Path, k: int) -> _Labelled:
             forces=np.array(forces, dtype=float),
             virial=_virial(raw),
             converged=str(raw.info.get("converged", True)).lower() not in _NO,
-            extras={name: float(raw.info[name]) for name in _EXTRAS if np.isscalar(raw.info.get(name))},
+            extras={name: float(raw.info[name]) for name in BY_FRAME if np.isscalar(raw.info.get(name))},
         )
     except (TypeError, ValueError) as error:
         raise InputError(f"a label that is not numbers: {error}", path, where) from error
@@ -332,7 +333,12 @@ def _texts(batch: LabelledFrames) -> Iterator[str]:
                 keys["stress"] = _numbers(-virial.T / volume)
         if not batch.converged[k]:
             keys["converged"] = "F"
-        keys |= {name: repr(float(batch.extras[name][k])) for name in _EXTRAS if name in batch.extras}
+        keys |= {name: repr(float(batch.extras[name][k])) for name in BY_FRAME if name in batch.extras}
+        keys |= {
+            name: text if name == "iteration" else _text(text)
+            for name in PROVENANCE
+            if name in batch.extras and (text := str(batch.extras[name][k]))
+        }
         rows = np.concatenate([batch.positions[k], batch.forces[k]], axis=1).tolist()
         yield "\n".join(
             [
@@ -342,6 +348,13 @@ def _texts(batch: LabelledFrames) -> Iterator[str]:
                 "",
             ]
         )
+
+
+def _text(text: str) -> str:
+    """A text as ASE reads it back; one that reads as a number is marked as JSON, or it would become one."""
+    if not reads_as_number(text) and re.fullmatch(r"[\w.:+-]+", text):
+        return text
+    return f'"_JSON {json.dumps(json.dumps(text))[1:-1]}"'
 
 
 def _numbers(values: NDArray[np.float64]) -> str:

@@ -34,12 +34,21 @@ def open_npy(path: Path, width: int | None = None) -> NDArray[Any]:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"not an array of numbers: {error}", path) from error
+    return checked(array, path, width)
+
+
+def checked(array: Any, path: Path, width: int | None = None) -> Any:
+    """The same array, mapped or not, if it holds numbers in rows of that width.
+
+    Raises:
+        InputError: not numbers, or another shape.
+    """
     if array.dtype.kind not in "fiub":
         raise InputError(f"not an array of numbers: it holds {array.dtype}", path)
     if width is None:
         return array
     if array.ndim == 1 and width == 1:
-        array = array[:, None]
+        array = array[:][:, None]
     if array.ndim != 2 or array.shape[1] != width:
         raise InputError(f"has the shape {array.shape}; (frames, {width}) is needed", path)
     return array

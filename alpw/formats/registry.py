@@ -14,7 +14,21 @@ from typing import ClassVar, Literal, NamedTuple
 from ase import Atoms
 
 from alpw.errors import InputError
-from alpw.formats import cp2k, deepmd, extxyz, lammps, lammps_dump, movement, outcar, poscar, pwdata, vasprun
+from alpw.formats import (
+    ase_db,
+    cp2k,
+    deepmd,
+    deepmd_hdf5,
+    deepmd_lmdb,
+    extxyz,
+    lammps,
+    lammps_dump,
+    movement,
+    outcar,
+    poscar,
+    pwdata,
+    vasprun,
+)
 from alpw.formats.batches import Frames, in_batches
 from alpw.formats.streaming import open_any
 from alpw.structures import atom_config
@@ -50,7 +64,8 @@ class LabelledFormat:
         recognise: whether a file or folder is in this format, by its content alone.
         read: frames in batches of the same atoms; raises :class:`InputError` with file and frame.
         write: replaces a file or folder; None for a format that is only read.
-        suffix: ending of a file of this format; empty for a folder.
+        suffix: ending of a file of this format, or of the one folder that LMDB is; empty for a folder of
+            data sets.
         synonyms: other names, in small letters.
         structures: reads the structures of frames that need no label; from ``read`` if None.
     """
@@ -64,6 +79,10 @@ class LabelledFormat:
     synonyms: tuple[str, ...] = ()
     structures: Callable[[Path], Iterator[Atoms]] | None = None
     labelled: ClassVar[bool] = True
+
+    def is_one(self, path: Path) -> bool:
+        """Whether a data set of that name is one file (or database), not a folder to put several in."""
+        return bool(self.suffix and path.suffix) and (not path.is_dir() or self.recognise(path))
 
     def read_structures(self, path: Path, options: Options) -> Iterator[Atoms]:
         """The structures of its frames, labels left out."""
@@ -208,6 +227,33 @@ FORMATS: tuple[Format, ...] = (
         lambda path, options: deepmd.read_deepmd(path),
         deepmd.write_deepmd,
         synonyms=("deepmd",),
+    ),
+    LabelledFormat(
+        "deepmd/hdf5",
+        "systems of deepmd-kit as groups of one HDF5 file",
+        deepmd_hdf5.is_deepmd_hdf5,
+        lambda path, options: deepmd_hdf5.read_deepmd_hdf5(path),
+        deepmd_hdf5.write_deepmd_hdf5,
+        suffix=".hdf5",
+        synonyms=("hdf5",),
+    ),
+    LabelledFormat(
+        "lmdb",
+        "LMDB database of deepmd-kit and dpdata",
+        deepmd_lmdb.is_lmdb,
+        lambda path, options: deepmd_lmdb.read_lmdb(path),
+        deepmd_lmdb.write_lmdb,
+        suffix=".lmdb",
+        synonyms=("deepmd/lmdb",),
+    ),
+    LabelledFormat(
+        "ase-db",
+        "SQLite database of ASE",
+        ase_db.is_ase_db,
+        lambda path, options: ase_db.read_ase_db(path),
+        ase_db.write_ase_db,
+        suffix=".db",
+        synonyms=("ase/db", "ase-sqlite"),
     ),
     LabelledFormat(
         "extxyz",

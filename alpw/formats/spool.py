@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alpw.formats.batches import frames_per_batch
-from alpw.structures.frames import LabelledFrames
+from alpw.structures.frames import PROVENANCE, LabelledFrames
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Group:
 class FrameSpool:
     """Frames of any atoms in a folder of scratch files; a frame that is there already is not added again.
 
-    Memory grows by some 100 bytes per frame, whatever its size.
+    Memory grows by some 100 bytes per frame, whatever its size. The provenance of frames is not kept.
 
     Args:
         directory: an empty folder for the scratch files; whoever made it removes it.
@@ -114,7 +114,7 @@ class FrameSpool:
 
     def _key_of(self, batch: LabelledFrames) -> int:
         n_atoms = len(batch.numbers)
-        extras = tuple(sorted(batch.extras))
+        extras = tuple(sorted(batch.extras.keys() - set(PROVENANCE)))
         key = (batch.numbers.tobytes(), batch.pbc, extras)
         if key not in self._by_key:
             fields: list[tuple[str, str, tuple[int, ...]]] = [

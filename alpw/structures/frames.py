@@ -20,8 +20,16 @@ EXTRAS: dict[str, str] = {
     "velocities": "Å/ps, (n_frames, n_atoms, 3)",
     "energy_sigma0": "energy extrapolated to zero smearing, eV, (n_frames,)",
     "electronic_steps": "(n_frames,)",
+    "id": "of the configuration in the database, text, (n_frames,); empty where there is none, as below",
+    "campaign": "text, (n_frames,)",
+    "iteration": "of the campaign, text, (n_frames,)",
+    "settings_hash": "level of theory, text, (n_frames,)",
 }
 """Names that :attr:`LabelledFrames.extras` may hold, with unit and shape."""
+BY_FRAME = ("time", "temperature", "energy_sigma0", "electronic_steps")
+"""the extras that are one number for each frame"""
+PROVENANCE = ("id", "campaign", "iteration", "settings_hash")
+"""the extras by which a frame is found again"""
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ class LabelledFrames:
     virials: NDArray[np.float64] | None
     converged: NDArray[np.bool_]
     pbc: tuple[bool, bool, bool] = (True, True, True)
-    extras: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n_frames, n_atoms = len(self.energies), len(self.numbers)
@@ -74,7 +82,11 @@ class LabelledFrames:
     def __getitem__(self, frame: int) -> LabelledFrame:
         """One frame; raises :class:`IndexError` beyond the last."""
         atoms = Atoms(
-            numbers=self.numbers, cell=self.cells[frame], positions=self.positions[frame], pbc=self.pbc
+            numbers=self.numbers,
+            cell=self.cells[frame],
+            positions=self.positions[frame],
+            pbc=self.pbc,
+            info={name: str(self.extras[name][frame]) for name in PROVENANCE if name in self.extras},
         )
         virial = None if self.virials is None else self.virials[frame].copy()
         if virial is not None and np.isnan(virial).all():
@@ -134,6 +146,8 @@ class LabelledFrames:
     def of(cls, frames: Sequence[LabelledFrame]) -> LabelledFrames:
         """Frames of the same atoms, one by one, taken as converged.
 
+        What ``info`` of their atoms says of :data:`PROVENANCE` is kept.
+
         Raises:
             ValueError: no frame, or frames of other atoms.
         """
@@ -144,6 +158,7 @@ class LabelledFrames:
         missing = np.full((3, 3), np.nan)
         virials = np.array([missing if f.label.virial is None else f.label.virial for f in frames])
         x, y, z = (bool(axis) for axis in frames[0].atoms.pbc)
+        known = [name for name in PROVENANCE if any(name in frame.atoms.info for frame in frames)]
         return cls(
             numbers=frames[0].atoms.numbers.astype(np.int64),
             cells=np.array([np.asarray(frame.atoms.cell) for frame in frames]),
@@ -153,6 +168,7 @@ class LabelledFrames:
             virials=None if np.isnan(virials).all() else virials,
             converged=np.ones(len(frames), dtype=bool),
             pbc=(x, y, z),
+            extras={name: np.array([str(f.atoms.info.get(name, "")) for f in frames]) for name in known},
         )
 
     def filled_virials(self) -> NDArray[np.float64]:
@@ -181,6 +197,15 @@ class LabelledFrames:
         """Number of frames in a file of :meth:`save`, without reading their arrays."""
         with np.load(path, allow_pickle=False) as stored:
             return len(stored["energies"])
+
+
+def reads_as_number(text: str) -> bool:
+    """Whether readers that guess what a text is take it for a number or a truth value."""
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() in ("t", "f", "true", "false")
+    return True
 
 
 _PER_FRAME = ("cells", "positions", "energies", "forces", "converged")

@@ -71,6 +71,8 @@ def test_a_snapshot_keeps_what_is_removed_later(db):
     removed = silicon.remove("a better functional")
     assert removed == len(before) + 2, "two are in quarantine"
     assert [frame.label.energy for frame in Dataset(db, {"$snapshot": "paper"}).frames()] == before
+    parts = Dataset(db, {"$snapshot": "paper"}).split({"train": 0.5, "test": 0.5}, by_frame=True)
+    assert sum(part.labelled.count() for part in parts.values()) == len(before)
     assert configurations.ids(db, "tiny", *Role) == Dataset(db).labelled.ids()
     assert silicon.labelled.count() == 0 and silicon.count() == 2, "what waits for a label is left alone"
     with pytest.raises(InputError, match="another; choose a new name"):

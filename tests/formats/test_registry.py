@@ -74,7 +74,7 @@ def test_no_name_is_that_of_two_formats():
     assert len(names) == len(set(names)) and all(name == name.lower() for name in names)
 
 
-def test_the_predecessor_s_names_are_all_there():
+def test_the_predecessor_s_names_are_all_there_and_three_more():
     wanted = [
         "pwmat/config",
         "pwmat/movement",
@@ -86,6 +86,7 @@ def test_the_predecessor_s_names_are_all_there():
         "lammps/lmp",
     ]
     wanted += ["lammps/dump", "extxyz", "pwmlff/npy", "deepmd/npy", "deepmd/mixed"]
+    wanted += ["deepmd/hdf5", "lmdb", "ase-db"]
     assert sorted(wanted) == sorted(form.name for form in FORMATS)
 
 
@@ -136,7 +137,11 @@ def test_the_documentation_lists_every_format_as_it_is():
     rows = {}
     for line in DOCS.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
-        if len(cells) == 6 and "/" in cells[0] + "extxyz/" and cells[0] in {form.name for form in FORMATS}:
+        if (
+            len(cells) == 6
+            and "/" in cells[0] + "extxyz/lmdb/ase-db/"
+            and cells[0] in {form.name for form in FORMATS}
+        ):
             rows[cells[0]] = cells[1:]
     for form in FORMATS:
         content, reads, writes, synonyms, _ = rows[form.name]

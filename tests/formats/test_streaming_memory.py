@@ -72,7 +72,19 @@ def used_up(batches):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["extxyz", "pwmlff/npy", "deepmd/npy", "deepmd/mixed", "pwmat/movement"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "extxyz",
+        "pwmlff/npy",
+        "deepmd/npy",
+        "deepmd/mixed",
+        "deepmd/hdf5",
+        "lmdb",
+        "ase-db",
+        "pwmat/movement",
+    ],
+)
 def test_labelled_formats(tmp_path, batch, name):
     form = find(name)
 

@@ -39,6 +39,8 @@ COMMANDS = {
     "import": ("exchange", "import_"),
     "kpu": ("kpu", "kpu"),
     "to_pwdata": ("to_pwdata", "to_pwdata"),
+    "gather_pwdata": ("gather", "gather_pwdata"),
+    "convert-input": ("convert_input", "convert_input"),
     "calculate": ("calculate", "calculate"),
     "query": ("query", "query"),
     "dataset": ("dataset", "app"),

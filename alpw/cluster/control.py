@@ -52,11 +52,25 @@ class Halt:
 
 
 def find(db: Database, name: str) -> dict[str, Any]:
-    """The campaign that a command names; raises :class:`InputError` when there is none."""
+    """The campaign that a command is to change; raises :class:`InputError` for none and an imported one."""
     try:
-        return campaigns.get(db, name)
+        campaign = campaigns.get(db, name)
     except DatabaseError as error:
         raise InputError(str(error), key="CAMPAIGN") from error
+    refuse_imported(campaign, "CAMPAIGN")
+    return campaign
+
+
+def refuse_imported(campaign: dict[str, Any] | None, key: str) -> None:
+    """See that a campaign, if it is one, is of ALPW itself.
+
+    Raises:
+        InputError: it was imported; there are no Fireworks of it, and what it ran is not all known.
+    """
+    if campaign and campaigns.kind(campaign) == campaigns.IMPORTED:
+        name = campaign["_id"]
+        text = f"campaign '{name}' was imported and cannot be run; {campaigns.go_on_from(campaign)}"
+        raise InputError(text, key=key)
 
 
 def find_loop(db: Database, name: str) -> dict[str, Any]:
@@ -75,6 +89,7 @@ def refuse_held(db: Database, name: str) -> None:
         InputError: it is; going on silently would undo what was asked for.
     """
     campaign = campaigns.find(db, name)
+    refuse_imported(campaign, "campaign")
     if campaign and campaign["state"] in campaigns.HELD_STATES:
         text = f"campaign '{name}' is {campaign['state']}; `alpw resume {name}` lets it go on"
         raise InputError(text, key="campaign")

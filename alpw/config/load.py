@@ -97,13 +97,18 @@ def load_inputs(param: str | Path, resource: str | Path) -> tuple[Param, Resourc
         InputError: the errors of both files together.
     """
     first, second = _both(load_param, param, load_resource, resource)
+    return first, beside(first, second)
+
+
+def beside(first: Param, second: Resource) -> Resource:
+    """resource.json as a param.json that was read uses it: names of commands, and notes that hold."""
     names, notes = command_names(first), second.notes
     # What has no effect with our own trainer is what calls another one.
     used = tuple(f"{block}.command: has no effect" for block in names)
     notes = [note for note in notes if not note.startswith(used)]
     if second.kpu is not None and not first.strategy.has_kpu:
         notes.append(f"kpu: has no effect: strategy.uncertainty is '{first.strategy.uncertainty}'")
-    return first, second.model_copy(update={"notes": notes, "commands": names})
+    return second.model_copy(update={"notes": notes, "commands": names})
 
 
 def _both(
@@ -152,7 +157,15 @@ def inputs_hash(param: Param | InitBulk, resource: Resource | None = None) -> st
 
 
 def _load(model: type[File], path: Path) -> File:
-    raw = read_json(path)
+    return parsed(model, read_json(path), path)
+
+
+def parsed(model: type[File], raw: dict[str, Any], path: Path) -> File:
+    """The content of an input file as it would be read at ``path``, where it need not lie yet.
+
+    Raises:
+        InputErrors: everything that is wrong with it.
+    """
     content, translation = translate(model, raw, path)
     loaded = validated(model, {**content, "file": path.resolve(), "source": raw}, translation, path)
     findings = (*translation.notes, *map(translation.locate, loaded.remarks()))

@@ -70,7 +70,9 @@ class Param(Section):
     )
     seed: int = setting(DEFAULT_SEED, meaning="seed of every random draw", ge=0)
     work_dir: AnyPath = setting(meaning="folder of the calculations; absent: the folder of the file")
-    init_data: DataSets = setting([], meaning="training sets: extxyz files, PWdata folders, shell patterns")
+    init_data: DataSets = setting(
+        [], meaning="training sets: extxyz, PWdata and deepmd-kit's data, shell patterns"
+    )
     valid_data: DataSets = setting([], meaning="fixed validation sets, as init_data")
     initial: Initial | None = setting(None, meaning="block: make a first data set when init_data is empty")
     train: Train = setting(meaning="train block")

@@ -177,15 +177,16 @@ def _data_set(entry: Any, folder: Path) -> list[Path]:
         raise ValueError(f"{entry!r} is not a path in quotes")
     found = expand(entry, folder)
     for path in found:
-        if path.is_dir() and not any(
-            True for d in ("", "*/", "*/*/") for _ in path.glob(f"{d}image_type.npy")
-        ):
-            raise ValueError(f"the folder {path} holds no PWdata (image_type.npy)")
+        marks = (f"{d}{name}" for d in ("", "*/", "*/*/") for name in ("image_type.npy", "type.raw"))
+        if path.is_dir() and not any(True for mark in marks for _ in path.glob(mark)):
+            raise ValueError(
+                f"the folder {path} holds no PWdata (image_type.npy) and no system of deepmd-kit (type.raw)"
+            )
     return found
 
 
 DataSets = Annotated[list[Path], BeforeValidator(_data_sets, json_schema_input_type=list[str])]
-"""Labelled data: extxyz files, PWdata folders (with train/ and valid/, or flat), shell patterns of them."""
+"""Labelled data: files, PWdata (with train/ and valid/, or flat), systems of deepmd-kit, patterns of them."""
 
 
 def one_of(names: Mapping[str, str]) -> BeforeValidator:

@@ -37,13 +37,22 @@ HELD_STATES = frozenset({CampaignState.PAUSED.value, CampaignState.STOPPED.value
 #: States of a campaign that has more to do.
 OPEN_STATES = frozenset({CampaignState.RUNNING.value}) | HELD_STATES
 
-#: What campaigns there are.
-ACTIVE_LEARNING, INIT_BULK = "active_learning", "init_bulk"
+#: What campaigns there are; those of another program are kept as they were and run no further.
+ACTIVE_LEARNING, INIT_BULK, IMPORTED = "active_learning", "init_bulk", "imported"
 
 
 def kind(campaign: dict[str, Any]) -> str:
     """Whether a campaign's document is of active learning or of init_bulk."""
     return str(campaign.get("kind", ACTIVE_LEARNING))
+
+
+def go_on_from(campaign: dict[str, Any]) -> str:
+    """What to do with a campaign that was imported, in a sentence."""
+    name, where = campaign["_id"], campaign["work_dir"]
+    return (
+        f"`al_pwmlff gather_pwdata --campaign {name}` writes its labels for init_data of a campaign with "
+        f"another name; `alpw convert-input` makes the inputs of one from those in {where}"
+    )
 
 
 def now() -> datetime:

@@ -63,7 +63,7 @@ class IterationView:
         index: -1 is the preparation.
         kind: ``prepare``, ``explore`` or ``final``.
         stage: what it is doing, or ``done``.
-        seconds: wall time in s so far; to its end where it has ended.
+        seconds: wall time in s so far; to its end where it has ended; None if that was not recorded.
         frames: that were classified.
         counts: frames by class.
         thresholds: of this iteration.
@@ -85,7 +85,7 @@ class IterationView:
     index: int
     kind: str
     stage: str
-    seconds: float
+    seconds: float | None
     frames: int
     counts: dict[str, int]
     thresholds: list[Threshold]
@@ -121,7 +121,7 @@ def view(document: Mapping[str, Any]) -> IterationView:
         index=document["index"],
         kind=document["kind"],
         stage=document.get("stage", ""),
-        seconds=seconds_between(document["started"], document.get("finished")),
+        seconds=_seconds(document),
         frames=document.get("frames") or 0,
         counts={name: (document.get("counts") or {}).get(name, 0) for name in CLASSES},
         thresholds=list(_thresholds(document.get("thresholds") or {})),
@@ -145,6 +145,11 @@ def view(document: Mapping[str, Any]) -> IterationView:
         reason=document.get("reason"),
         next_step=document.get("next_step") or "",
     )
+
+
+def _seconds(document: Mapping[str, Any]) -> float | None:
+    started = document.get("started")
+    return seconds_between(started, document.get("finished")) if started else None
 
 
 def measures_of(trajectory: Mapping[str, Any]) -> dict[str, Floats]:

@@ -38,7 +38,7 @@ class CampaignSummary:
         campaign: its name.
         state: running, paused, stopped, converged, exhausted or stalled.
         reason: why it has that state, once it has ended or is held.
-        seconds: time from its creation to its end, or to now.
+        seconds: time from its creation to its end, or to now; None of an imported campaign.
         work_dir: its folder.
         stage: what the newest iteration is doing.
         iterations: explorations, oldest first.
@@ -53,7 +53,7 @@ class CampaignSummary:
     campaign: str
     state: str
     reason: str | None
-    seconds: float
+    seconds: float | None
     work_dir: str
     stage: str
     iterations: list[IterationSummary]
@@ -86,7 +86,7 @@ def summarise(db: Database, name: str) -> CampaignSummary:
         campaign=name,
         state=campaign["state"],
         reason=campaign["verdict"],
-        seconds=seconds_between(campaign["created"], campaign.get("finished")),
+        seconds=_seconds(campaign),
         work_dir=campaign["work_dir"],
         stage=_stage(documents),
         iterations=explored,
@@ -107,6 +107,12 @@ def summarise(db: Database, name: str) -> CampaignSummary:
 def _stragglers(db: Database, name: str, documents: list[dict[str, Any]]) -> dict[int, int]:
     judged = {document["index"] for document in documents if document["stage"] == "done"}
     return {index: n for index, n in label_counts.pending(db, name).items() if index in judged}
+
+
+def _seconds(campaign: dict[str, Any]) -> float | None:
+    if campaigns.kind(campaign) == campaigns.IMPORTED:
+        return None
+    return seconds_between(campaign["created"], campaign.get("finished"))
 
 
 def seconds_between(started: datetime, finished: datetime | None) -> float:

@@ -29,19 +29,26 @@ def load_frames(path: str | Path, part: Part = "all") -> list[LabelledFrame]:
         InputError: no data, an unknown format, or a frame without a complete label; names file and frame.
     """
     path = Path(path)
+    frames = list(single_frames(_converged(read_labelled(path, part), path)))
+    if not frames and part == "all":
+        raise InputError("holds no frames", path)
+    return frames
+
+
+def read_labelled(path: Path, part: Part = "all") -> Iterator[LabelledFrames]:
+    """The same a few frames at a time, with those whose SCF did not converge.
+
+    Raises:
+        InputError: no data, an unknown format, or a frame without a complete label; names file and frame.
+    """
     form = recognise(path)
     if form is None or not form.labelled:
         known = ", ".join(known.name for known in FORMATS if known.labelled)
         found = f"{form.name}, which has no labels" if form else "an unknown format"
         raise InputError(f"found {found}; labelled data are {known}", path)
     if path.is_dir() and is_pwdata(path):
-        batches = read_pwdata(path, part)
-    else:
-        batches = form.read(path, NOTHING_SAID) if part != "valid" else iter(())
-    frames = list(single_frames(_converged(batches, path)))
-    if not frames and part == "all":
-        raise InputError("holds no frames", path)
-    return frames
+        return read_pwdata(path, part)
+    return form.read(path, NOTHING_SAID) if part != "valid" else iter(())
 
 
 def _converged(batches: Iterator[LabelledFrames], path: Path) -> Iterator[LabelledFrames]:

@@ -43,7 +43,7 @@ def history_table(summary: CampaignSummary) -> Table:
     for iteration in summary.iterations:
         table.add_row(
             str(iteration.index),
-            str(iteration.frames),
+            str(iteration.frames or "-"),
             _with_share(iteration.accurate, iteration.frames),
             _with_share(iteration.candidate, iteration.frames),
             _with_share(iteration.failed, iteration.frames),
@@ -99,7 +99,7 @@ def progress_line(summary: CampaignSummary) -> Text:
         parts.append(f"{summary.labels['quarantined']} quarantined ({kinds})")
     line = Text(f"{summary.campaign} ")
     line.append(summary.state, style=STATE_STYLES[summary.state])
-    line.append(f"  {timedelta(seconds=int(summary.seconds))}  ")
+    line.append(f"  {timedelta(seconds=int(summary.seconds))}  " if summary.seconds is not None else "  ")
     line.append(" · ".join(parts))
     return line
 

@@ -136,6 +136,9 @@ def check_place(campaign: dict[str, Any], param: Param | InitBulk) -> None:
         InputError: it is of another kind, or lies in another folder.
     """
     kind = KINDS[type(param)]
+    if campaigns.kind(campaign) == campaigns.IMPORTED:
+        text = f"campaign '{param.campaign}' was imported and cannot be run; {campaigns.go_on_from(campaign)}"
+        raise InputError(text, param.file, "campaign")
     if campaigns.kind(campaign) != kind:
         raise InputError(
             f"campaign '{param.campaign}' is one of {campaigns.kind(campaign)}; give this one another name",

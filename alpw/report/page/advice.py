@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from alpw.codes.failures import REMEDIES
-from alpw.database.campaigns import INIT_BULK, kind
+from alpw.database.campaigns import IMPORTED, INIT_BULK, go_on_from, kind
 from alpw.database.iteration_view import IterationView
 from alpw.database.report_data import Failures
 
@@ -35,6 +35,8 @@ def advice(campaign: dict[str, Any], views: Sequence[IterationView], failures: S
         views: its iterations, oldest first; none of a campaign of init_bulk.
         failures: what of it failed.
     """
+    if kind(campaign) == IMPORTED:
+        return f"{go_on_from(campaign)}."
     command = "init_bulk" if kind(campaign) == INIT_BULK else "run"
     usual = NEXT.get(campaign["state"], "").format(name=campaign["_id"], command=command)
     step = next_step(campaign, views)

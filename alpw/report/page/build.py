@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,7 +14,7 @@ from alpw.database import campaigns
 from alpw.database.init_summary import summarise_init
 from alpw.database.summary import summarise
 from alpw.files import write_atomically
-from alpw.report.page import evidence, history, holdings, initial
+from alpw.report.page import evidence, history, holdings, imported, initial
 from alpw.report.page.advice import advice, next_step
 from alpw.report.page.blocks import Page, Section
 from alpw.report.page.material import Material, gather
@@ -27,8 +27,7 @@ def build_page(db: Database, name: str) -> Page:
         DatabaseError: there is none of that name.
     """
     material = gather(db, name)
-    is_init = campaigns.kind(material.campaign) == campaigns.INIT_BULK
-    return _initial_page(material) if is_init else _learning_page(material)
+    return PAGES[campaigns.kind(material.campaign)](material)
 
 
 def render(page: Page) -> str:
@@ -112,6 +111,28 @@ def _initial_page(material: Material) -> Page:
     ]
     verdict = summary.reason or "Running."
     return _page(material, "First data set (init_bulk)", verdict, facts, sections)
+
+
+def _imported_page(material: Material) -> Page:
+    summary = summarise(material.db, material.name)
+    sections = [
+        imported.overview_section(material),
+        history.history_section(material, summary),
+        holdings.data_section(material),
+    ]
+    facts = [
+        ("labelled frames", f"{len(material.labelled):,}"),
+        ("held out", f"{material.held_out:,}"),
+        ("iterations", str(len(summary.iterations))),
+    ]
+    return _page(material, imported.subtitle(material), summary.reason or "", facts, sections)
+
+
+PAGES: dict[str, Callable[[Material], Page]] = {
+    campaigns.ACTIVE_LEARNING: _learning_page,
+    campaigns.INIT_BULK: _initial_page,
+    campaigns.IMPORTED: _imported_page,
+}
 
 
 def _page(

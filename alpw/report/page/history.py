@@ -24,9 +24,9 @@ def force(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def duration(seconds: float) -> str:
-    """A wall time."""
-    return str(timedelta(seconds=round(seconds)))
+def duration(seconds: float | None) -> str:
+    """A wall time, if it is known."""
+    return "–" if seconds is None else str(timedelta(seconds=round(seconds)))
 
 
 def hours(value: float) -> str:
@@ -145,7 +145,7 @@ def _history_row(found: IterationView, states: Counter[str], material: Material)
         force(found.fresh.get("force_rmse")),
         energy(found.heldout.get("energy_rmse")),
         duration(found.seconds),
-        hours(sum(material.hours.get(found.index, {}).values())),
+        "–" if found.seconds is None else hours(sum(material.hours.get(found.index, {}).values())),
     ]
 
 

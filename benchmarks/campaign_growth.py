@@ -1,9 +1,11 @@
-"""What a label costs the database while a campaign grows: calls and seconds per Firework and per label.
+"""What a label costs while a campaign grows: database calls and seconds per Firework and per label.
 
 One campaign through its real Fireworks on an embedded database, in this process. Training, exploration and
 labels are arithmetic (tests/firetasks/arithmetic.py), so that what is left is bookkeeping: FireWorks' own
 calls, selection, claims, storage, the verdict. Each iteration explores as many frames and labels all of them;
 the numbers of a row are those of one iteration, at the number of labels that the campaign has by its end.
+Beside the time that passed stands the CPU time of this process and of the server, which says more on a
+machine that does other work too.
 
 python benchmarks/campaign_growth.py [--quick] [--labels N] [--json]
 """
@@ -23,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import psutil
 import pytest
 from fireworks import FWorker
 from fireworks.core.rocket_launcher import launch_rocket
@@ -38,7 +41,7 @@ CHUNK = 10
 
 TASKS = {
     "SelectCandidates": "select",
-    "LabelChunk": "label",
+    "LabelChunk": "chunk",
     "CollectLabels": "collect",
 }
 
@@ -66,6 +69,7 @@ class Cost:
     fireworks: int = 0
     calls: int = 0
     seconds: float = 0.0
+    cpu: float = 0.0
 
 
 @dataclass
@@ -87,6 +91,7 @@ class Row:
             document[f"calls_per_{name}"] = cost.calls / max(cost.fireworks, 1)
             document[f"seconds_per_{name}"] = cost.seconds / max(cost.fireworks, 1)
         document["calls_per_label"] = sum(cost.calls for cost in self.costs.values()) / labels
+        document["cpu_per_label"] = sum(cost.cpu for cost in self.costs.values()) / labels
         document["seconds_per_label"] = sum(cost.seconds for cost in self.costs.values()) / labels
         return document
 
@@ -116,21 +121,26 @@ def grow(folder: Path, total: int, per_iteration: int, patch: pytest.MonkeyPatch
         # All are candidates but the start of each trajectory, which every iteration has again.
         campaign.deviations = {index: [0.5] * FRAMES for index in range(n_iterations)}
         campaign.start()
-        return _run(launchpad, folder, calls, per_iteration)
+        return _run(launchpad, psutil.Process(server.pid), folder, calls, per_iteration)
     finally:
         launchpad.connection.close()
         daemon.stop(folder / "db")
 
 
-def _run(launchpad: Any, folder: Path, calls: Calls, per_iteration: int) -> list[dict[str, Any]]:
+def _run(
+    launchpad: Any, server: psutil.Process, folder: Path, calls: Calls, per_iteration: int
+) -> list[dict[str, Any]]:
+    def cpu() -> float:
+        return time.process_time() + sum(server.cpu_times()[:2])
+
     rows: defaultdict[int, Row] = defaultdict(Row)
     worker = FWorker()
     launches = folder / "launches"
     launches.mkdir()
     while launchpad.run_exists(worker):
-        before, began = calls.count, time.perf_counter()
+        before, used, began = calls.count, cpu(), time.perf_counter()
         launch_rocket(launchpad, worker, strm_lvl="CRITICAL")
-        counted, passed = calls.count - before, time.perf_counter() - began
+        counted, worked, passed = calls.count - before, cpu() - used, time.perf_counter() - began
         launch = launchpad.launches.find_one(sort=[("launch_id", -1)])
         spec = launchpad.fireworks.find_one({"fw_id": launch["fw_id"]}, {"spec": 1})["spec"]
         if launch["state"] != "COMPLETED":
@@ -139,11 +149,10 @@ def _run(launchpad: Any, folder: Path, calls: Calls, per_iteration: int) -> list
             continue
         row = rows[spec["iteration"]]
         cost = row.costs[spec["task"]]
-        cost.fireworks, cost.calls, cost.seconds = (
-            cost.fireworks + 1,
-            cost.calls + counted,
-            cost.seconds + passed,
-        )
+        cost.fireworks += 1
+        cost.calls += counted
+        cost.seconds += passed
+        cost.cpu += worked
         if spec["task"] == "CollectLabels":
             row.labels = launchpad.db["configurations"].count_documents({"state": "labelled"})
             sys.stderr.write(f"{json.dumps(row.to_dict(per_iteration))}\n")
@@ -156,16 +165,22 @@ def report(rows: list[dict[str, Any]]) -> str:
     lines = [
         f"{'labels':>8}"
         + "".join(f"{name + ', calls':>16}{name + ', ms':>14}" for name in names)
-        + f"{'calls/label':>14}{'ms/label':>12}"
+        + f"{'calls/label':>14}{'ms/label':>12}{'CPU ms/label':>15}"
     ]
     for row in rows:
         cells = "".join(
             f"{row[f'calls_per_{name}']:>16.0f}{1e3 * row[f'seconds_per_{name}']:>14.0f}" for name in names
         )
         last = f"{row['calls_per_label']:>14.2f}{1e3 * row['seconds_per_label']:>12.1f}"
+        last += f"{1e3 * row['cpu_per_label']:>15.1f}"
         lines.append(f"{row['labels']:>8}{cells}{last}")
     first, final = rows[0], rows[-1]
-    for key, what in (("calls_per_label", "calls"), ("seconds_per_label", "seconds")):
+    quantities = (
+        ("calls_per_label", "calls"),
+        ("seconds_per_label", "seconds"),
+        ("cpu_per_label", "CPU time"),
+    )
+    for key, what in quantities:
         lines.append(f"{what} per label, last iteration over first: {final[key] / first[key]:.2f}")
     return "\n".join(lines)
 

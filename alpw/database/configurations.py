@@ -9,7 +9,6 @@ unique, and a key says where a structure comes from, so that selecting twice pro
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 from collections.abc import Iterable
@@ -283,15 +282,15 @@ def ids(db: Database, campaign: str, *roles: Role, since: int = INITIAL) -> list
         "campaign": campaign,
         "role": {"$in": [role.value for role in roles]},
         "state": State.LABELLED.value,
-        "iteration": {"$gte": since},
+        **({"iteration": {"$gte": since}} if since > INITIAL else {}),
     }
     return [document["_id"] for document in db[COLLECTION].find(query, {"_id": 1}).sort("_id", 1)]
 
 
-def known_hashes(db: Database, campaign: str, iteration: int | None = None) -> set[str]:
-    """Structure hashes of everything that the campaign, or one iteration of it, has or waits for."""
-    query = _of(campaign, iteration)
-    return set(db[COLLECTION].distinct("structure_hash", query))
+def iterations_with(db: Database, campaign: str, structure_hash: str) -> set[int]:
+    """The iterations of a campaign that have a structure, or wait for its label."""
+    query = {"campaign": campaign, "structure_hash": structure_hash}
+    return {document["iteration"] for document in db[COLLECTION].find(query, {"iteration": 1})}
 
 
 def of_structure(db: Database, campaign: str, structure: str, **wanted: Any) -> list[dict[str, Any]]:
@@ -313,6 +312,16 @@ def count_states(db: Database, campaign: str, iteration: int | None = None) -> d
     return _count(db, query, "$state")
 
 
+def count_by_iteration(db: Database, campaign: str) -> dict[int, dict[str, int]]:
+    """Number of a campaign's configurations by iteration and state."""
+    by_both = {"_id": {"iteration": "$iteration", "state": "$state"}, "count": {"$sum": 1}}
+    pipeline: list[dict[str, Any]] = [{"$match": {"campaign": campaign}}, {"$group": by_both}]
+    found: dict[int, dict[str, int]] = {}
+    for row in db[COLLECTION].aggregate(pipeline):
+        found.setdefault(row["_id"]["iteration"], {})[row["_id"]["state"]] = row["count"]
+    return found
+
+
 def count_errors(db: Database, campaign: str) -> dict[str, int]:
     """Number of a campaign's quarantined configurations by kind of failure."""
     return _count(db, {"campaign": campaign, "state": State.QUARANTINED.value}, "$error.kind")
@@ -332,8 +341,3 @@ def _of(campaign: str, iteration: int | None) -> dict[str, Any]:
 def _count(db: Database, query: dict[str, Any], field: str) -> dict[str, int]:
     pipeline: list[dict[str, Any]] = [{"$match": query}, {"$group": {"_id": field, "count": {"$sum": 1}}}]
     return {row["_id"]: row["count"] for row in db[COLLECTION].aggregate(pipeline)}
-
-
-def snapshot_hash(configurations: Iterable[ObjectId]) -> str:
-    """One hash for a set of configurations, whatever their order."""
-    return hashlib.sha256("".join(sorted(map(str, configurations))).encode()).hexdigest()

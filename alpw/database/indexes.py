@@ -1,4 +1,4 @@
-"""Indexes of our collections, created idempotently in the LaunchPad's database."""
+"""Indexes of our collections, and of our Fireworks, created idempotently in the LaunchPad's database."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ INDEXES: dict[str, list[tuple[list[str], bool]]] = {
         (["campaign", "iteration", "state"], False),
         (["campaign", "role", "state"], False),
         (["campaign", "source.structure"], False),
+        (["campaign", "model_error.iteration"], False),
         (["structure_hash"], False),
         (["label_hash"], False),
         (["chemical_system", "state"], False),
@@ -43,6 +44,8 @@ INDEXES: dict[str, list[tuple[list[str], bool]]] = {
     iterations.COLLECTION: [(["campaign", "index"], True)],
     snapshots.NAMES: [(["snapshot"], False)],
     queue_events.COLLECTION: [(["campaign"], False), (["fw_id"], False)],
+    # FireWorks' own collection, which it indexes by nothing that says whose a Firework is.
+    "fireworks": [(["spec.campaign", "spec.iteration", "spec.task"], False)],
 }
 
 

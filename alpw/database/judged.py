@@ -20,7 +20,8 @@ def not_judged(db: Database, campaign: str) -> dict[ObjectId, int]:
         "campaign": campaign,
         "state": State.LABELLED.value,
         "source.trajectory": {"$exists": True},
-        "model_error": {"$exists": False},
+        # What has a model error has its iteration, which there is an index of.
+        "model_error.iteration": None,
     }
     found = db[COLLECTION].find(query, {"iteration": 1}).sort("_id", 1)
     return {document["_id"]: document["iteration"] for document in found}
@@ -33,7 +34,7 @@ def store_error(db: Database, configuration: ObjectId, error: dict[str, Any]) ->
 
 def of_iterations(db: Database, campaign: str, first: int, last: int) -> list[dict[str, Any]]:
     """``role``, ``source`` and ``model_error`` of frames that iterations ``first`` to ``last`` chose."""
-    query = {"campaign": campaign, "model_error.iteration": {"$gte": first, "$lte": last}}
+    query = {"campaign": campaign, "model_error.iteration": {"$in": list(range(first, last + 1))}}
     return list(db[COLLECTION].find(query, {"role": 1, "source": 1, "model_error": 1}).sort("_id", 1))
 
 

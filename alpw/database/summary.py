@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -79,9 +80,14 @@ def summarise(db: Database, name: str) -> CampaignSummary:
     campaign = campaigns.get(db, name)
     documents = iterations.of_campaign(db, name)
     prepared = [document for document in documents if document["kind"] == "prepare"]
-    explored = [_iteration(db, name, document) for document in documents if document["kind"] == "explore"]
+    states = configurations.count_by_iteration(db, name)
+    explored = [
+        _iteration(document, states.get(document["index"], {}))
+        for document in documents
+        if document["kind"] == "explore"
+    ]
     final = next((document for document in documents if document["kind"] == "final"), None)
-    labels = configurations.count_states(db, name)
+    labels: Counter[str] = sum((Counter(counts) for counts in states.values()), Counter())
     return CampaignSummary(
         campaign=name,
         state=campaign["state"],
@@ -91,10 +97,9 @@ def summarise(db: Database, name: str) -> CampaignSummary:
         stage=_stage(documents),
         iterations=explored,
         initial_labels=sum(
-            configurations.count_states(db, name, document["index"]).get(State.LABELLED.value, 0)
-            for document in prepared
+            states.get(document["index"], {}).get(State.LABELLED.value, 0) for document in prepared
         ),
-        labels=labels,
+        labels=dict(sorted(labels.items())),
         errors=configurations.count_errors(db, name),
         heldout_frames=max(
             (document.get("heldout", {}).get("n_frames", 0) for document in documents), default=0
@@ -128,9 +133,8 @@ def _stage(documents: list[dict[str, Any]]) -> str:
     return f"{name or 'iteration ' + str(newest['index'])}: {newest['stage']}"
 
 
-def _iteration(db: Database, name: str, document: dict[str, Any]) -> IterationSummary:
+def _iteration(document: dict[str, Any], states: dict[str, int]) -> IterationSummary:
     counts = document.get("counts", {})
-    states = configurations.count_states(db, name, document["index"])
     heldout = document.get("heldout", {})
     return IterationSummary(
         index=document["index"],

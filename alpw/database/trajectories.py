@@ -140,9 +140,11 @@ def whole_course(db: Database, campaign: str) -> dict[str, Any]:
 
 def newest(db: Database, campaign: str) -> dict[str, Any] | None:
     """A trajectory of the last iteration that has any, without its arrays; None before the first."""
-    return db[COLLECTION].find_one(
-        {"campaign": campaign}, WITHOUT_FRAMES, sort=[("iteration", -1), ("key", 1)]
-    )
+    last = db[COLLECTION].find_one({"campaign": campaign}, {"iteration": 1}, sort=[("iteration", -1)])
+    if last is None:
+        return None
+    mine = {"campaign": campaign, "iteration": last["iteration"]}
+    return db[COLLECTION].find_one(mine, WITHOUT_FRAMES, sort=[("key", 1)])
 
 
 def without_frames(db: Database, campaign: str, iteration: int) -> list[dict[str, Any]]:

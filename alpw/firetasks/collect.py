@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from fireworks import FWAction, explicit_serialize
@@ -167,15 +168,24 @@ def _budgets(context: Context, on_last_stage: int) -> list[Budget]:
     strategy, done = context.param.strategy, context.index + 1
     repeats = explore.stage_iterations
     usual = None if repeats else len(explore.md_jobs)
-    labels = judged.count_computed(db, name)
-    hours = sum(costs.spent(db, name).values())
-    budgets = (
-        ("strategy.max_iterations", done, strategy.max_iterations or usual, "iterations"),
-        ("explore.stage_iterations", on_last_stage, repeats[-1] if repeats else None, "on the last stage"),
-        ("strategy.max_labels", labels, strategy.max_labels, "labels"),
-        ("strategy.max_core_hours", hours, strategy.max_core_hours, "core-hours"),
+    # What is not limited is not counted: it takes a look at every label of the campaign.
+    budgets: tuple[tuple[str, Callable[[], float], float | None, str], ...] = (
+        ("strategy.max_iterations", lambda: done, strategy.max_iterations or usual, "iterations"),
+        (
+            "explore.stage_iterations",
+            lambda: on_last_stage,
+            repeats[-1] if repeats else None,
+            "on the last stage",
+        ),
+        ("strategy.max_labels", lambda: judged.count_computed(db, name), strategy.max_labels, "labels"),
+        (
+            "strategy.max_core_hours",
+            lambda: sum(costs.spent(db, name).values()),
+            strategy.max_core_hours,
+            "core-hours",
+        ),
     )
-    return [Budget(key, used, limit, unit) for key, used, limit, unit in budgets if limit is not None]
+    return [Budget(key, used(), limit, unit) for key, used, limit, unit in budgets if limit is not None]
 
 
 def _follow(context: Context, verdict: Verdict, reason: str) -> None:

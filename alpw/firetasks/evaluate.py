@@ -8,69 +8,97 @@ the user runs.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 from bson import ObjectId
 
-from alpw.database import configurations, iterations, judged, models, reading
+from alpw.database import configurations, iterations, judged, models, reading, snapshots
 from alpw.database.configurations import Role
 from alpw.firetasks.base import Context
 from alpw.firetasks.thresholds import classes_at_selection
 from alpw.potential.evaluation import Comparison
-from alpw.potential.frame_errors import FrameErrors, by_element, errors_by_frame, pooled
+from alpw.potential.frame_errors import FrameErrors, Totals, by_element, errors_by_frame, pooled
+from alpw.structures.frame import LabelledFrame
 from alpw.trainers import trainer_of
 
 LEAST_VALIDATION = 4
 """fewest validation frames of an iteration that alone are taken for its error"""
 
 
-def _compared(context: Context, model: dict[str, Any], frames: list[ObjectId]) -> Comparison:
+def _compared(context: Context, model: dict[str, Any], frames: Sequence[LabelledFrame]) -> Comparison:
     """What a stored model says about labelled frames, in their order."""
-    labelled = list(reading.frames(context.db, frames))
     place = context.directory("evaluate", f"model.{model['iteration']:04d}.{model['member']:03d}")
     trainer = trainer_of(models.trainer(model))
-    found = trainer.compare(models.weights(context.db, model), labelled, place, context.train_command)
+    found = trainer.compare(models.weights(context.db, model), frames, place, context.train_command)
     shutil.rmtree(place)
     return found
 
 
-def committee_errors(context: Context, index: int, frames: list[ObjectId]) -> dict[str, Any] | None:
+def committee_errors(
+    context: Context, index: int, frames: dict[ObjectId, LabelledFrame], before: dict[str, Any]
+) -> dict[str, Any] | None:
     """Errors of an iteration's models on labelled frames, averaged over the members.
+
+    Args:
+        context: of the campaign.
+        index: of the iteration.
+        frames: by the ids of their configurations.
+        before: what this gave for an earlier ``set`` of frames, a snapshot; frames of it that are still among
+            them are not compared again.
 
     Returns:
         ``force_rmse`` and ``force_mae`` in eV/Å, ``energy_rmse`` and ``energy_mae`` in eV/atom,
-        ``n_frames``; None without frames or models.
+        ``n_frames``; ``members``, each ``model`` with its `Totals`; None without frames or models.
     """
     committee = models.committee(context.db, context.campaign, index)
     if not frames or not committee:
         return None
-    members = [asdict(_compared(context, model, frames).errors()) for model in committee]
-    names = ("force_rmse", "force_mae", "energy_rmse", "energy_mae")
-    averages = {name: float(np.mean([errors[name] for errors in members])) for name in names}
-    return {**averages, "n_frames": len(frames)}
+    measured = {member["model"]: Totals(**member["totals"]) for member in before.get("members", [])}
+    known = set(snapshots.ids(context.db, before["set"])) if measured else set()
+    if not known <= frames.keys():
+        measured = {}
+    members = {}
+    for model in committee:
+        earlier = measured.get(model["_id"])
+        new = [frame for identity, frame in frames.items() if earlier is None or identity not in known]
+        totals = [earlier] if earlier else []
+        totals += [Totals.of(_compared(context, model, new))] if new else []
+        members[model["_id"]] = reduce(add, totals)
+    errors = [totals.errors() for totals in members.values()]
+    return {
+        **{name: float(np.mean([each[name] for each in errors])) for name in errors[0]},
+        "n_frames": len(frames),
+        "members": [{"model": model, "totals": asdict(totals)} for model, totals in members.items()],
+    }
 
 
 def evaluate_history(context: Context) -> None:
     """Measure every iteration's models on all held-out frames that there are now.
 
     One common set makes the numbers of different iterations comparable; it grows with the campaign, so
-    earlier iterations are measured again.
+    earlier iterations are measured on what has come since.
     """
     db, campaign = context.db, context.campaign
     heldout = configurations.ids(db, campaign, Role.VALIDATION)
-    digest = configurations.snapshot_hash(heldout)
+    if not heldout:
+        return
+    current = snapshots.freeze(db, heldout)["hash"]
+    frames = dict(zip(heldout, reading.frames(db, heldout), strict=True))
     for iteration in iterations.of_campaign(db, campaign):
-        if iteration.get("heldout", {}).get("set") == digest:
+        before = iteration.get("heldout", {})
+        if before.get("set") == current:
             continue
         if iteration.get("everything"):
             # Its models were trained on these frames.
             continue
-        errors = committee_errors(context, iteration["index"], heldout)
+        errors = committee_errors(context, iteration["index"], frames, before)
         if errors:
-            iterations.update(db, campaign, iteration["index"], heldout={**errors, "set": digest})
+            iterations.update(db, campaign, iteration["index"], heldout={**errors, "set": current})
 
 
 def judge_new_labels(context: Context) -> None:
@@ -84,7 +112,7 @@ def judge_new_labels(context: Context) -> None:
         if driver is None:
             continue
         mine = [configuration for configuration, owner in waiting.items() if owner == index]
-        errors = errors_by_frame(_compared(context, driver, mine))
+        errors = errors_by_frame(_compared(context, driver, list(reading.frames(db, mine))))
         for configuration, found in zip(mine, errors, strict=True):
             judged.store_error(db, configuration, {"iteration": index, **found.to_dict()})
 

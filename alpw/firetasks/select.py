@@ -96,9 +96,6 @@ class _Pool:
         strategy = context.param.strategy
         self.limits = Limits(strategy.min_distance, strategy.volume_range, strategy.max_force)
         self.loaded: dict[int, list[Atoms]] = {}
-        self.hashes = configurations.known_hashes(context.db, context.campaign)
-        # A selection that runs again must not take its own earlier proposals for duplicates.
-        self.hashes -= configurations.known_hashes(context.db, context.campaign, context.index)
 
     def atoms(self, frame: FrameId) -> Atoms:
         trajectory, index = frame
@@ -113,7 +110,9 @@ class _Pool:
         force = float(trajectories.series(run, "max_force")[index]) if "max_force" in run["series"] else None
         if reason := self.limits.broken(self.atoms(frame), force):
             return reason
-        return DUPLICATE if self.identity(frame) in self.hashes else None
+        known = configurations.iterations_with(self.context.db, self.context.campaign, self.identity(frame))
+        # A selection that runs again must not take its own earlier proposals for duplicates.
+        return DUPLICATE if known and self.context.index not in known else None
 
     def identity(self, frame: FrameId) -> str:
         return structure_hash(self.atoms(frame))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,45 @@ class FrameErrors:
         elements = {symbol: Sums(**sums) for symbol, sums in document["elements"].items()}
         force, largest, energy = (document[name] for name in SCALARS)
         return cls(force, largest, energy, elements)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Errors of a model on a set of frames, as sums: those of two sets without common frames can be added.
+
+    Attributes:
+        n_frames, n_atoms: of the set.
+        force_squares, force_absolutes: sums over all force components, (eV/Å)² and eV/Å.
+        energy_squares, energy_absolutes: sums over frames, (eV/atom)² and eV/atom.
+    """
+
+    n_frames: int
+    n_atoms: int
+    force_squares: float
+    force_absolutes: float
+    energy_squares: float
+    energy_absolutes: float
+
+    @classmethod
+    def of(cls, found: Comparison) -> Totals:
+        """Those of all frames that were compared."""
+        force = found.forces - found.force_labels
+        energy = (found.energies - found.energy_labels) / found.n_atoms
+        sums = (float(part.sum()) for part in (force**2, abs(force), energy**2, abs(energy)))
+        return cls(len(energy), len(force), *sums)
+
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
+
+    def errors(self) -> dict[str, float]:
+        """``force_rmse`` and ``force_mae`` in eV/Å, ``energy_rmse`` and ``energy_mae`` in eV/atom."""
+        components = 3 * self.n_atoms
+        return {
+            "force_rmse": math.sqrt(self.force_squares / components),
+            "force_mae": self.force_absolutes / components,
+            "energy_rmse": math.sqrt(self.energy_squares / self.n_frames),
+            "energy_mae": self.energy_absolutes / self.n_frames,
+        }
 
 
 def errors_by_frame(found: Comparison) -> Iterator[FrameErrors]:

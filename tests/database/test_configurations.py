@@ -143,8 +143,3 @@ def test_a_configuration_that_is_gone_is_named(db, silicon):
     db[configurations.COLLECTION].delete_one({"_id": identity})
     with pytest.raises(DatabaseError, match=str(identity)):
         list(reading.frames(db, [identity]))
-
-
-def test_snapshot_hash_depends_on_the_set_and_not_on_the_order():
-    assert configurations.snapshot_hash(["a", "b"]) == configurations.snapshot_hash(["b", "a"])
-    assert configurations.snapshot_hash(["a", "b"]) != configurations.snapshot_hash(["a"])

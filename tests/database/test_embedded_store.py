@@ -9,7 +9,8 @@ from typing import Any
 
 import bson
 import pytest
-from mongomock.filtering import filter_applies
+from mongomock import aggregate
+from mongomock.filtering import filter_applies, resolve_sort_key
 
 from alpw.database.embedded.checks import check_query
 from alpw.database.embedded.collection import Client
@@ -113,6 +114,36 @@ def test_the_file_says_what_memory_says_and_indexes_change_no_answer(tmp_path: P
             assert contents(Commands(Client(ServerStore(Journal(copy))))) == contents(commands)
     assert 0 < refused < 200
     journal.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_counts_and_orders_are_those_of_mongomock(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    commands = Commands(Client(ServerStore(Journal(tmp_path))))
+    values: list[Any] = [["x", "y", "é", "z"], [3, 1, 2], [bson.ObjectId() for _ in "123"], VALUES][seed]
+    documents = [
+        {
+            "_id": number,
+            "n": number % 3,
+            **({"a": rng.choice(values)} if rng.random() < 0.9 or seed < 3 else {}),
+        }
+        for number in range(40)
+    ]
+    commands.run("t", bson.decode(bson.encode({"insert": "c", "documents": documents}), CODEC))
+    collection: Any = commands.client["t"].get_collection("c")
+    everything = list(collection._store.documents)
+    for by in (None, 1, "$a", {"first": "$a", "second": "$n"}):
+        group = {"$group": {"_id": by, "count": {"$sum": 1}}}
+        expected = aggregate.process_pipeline(everything, collection.database, [group], None)
+        found = collection.run_pipeline([{"$match": {}}, group])
+        rows = ([str(sorted(row.items())) for row in each] for each in (found, expected))
+        assert sorted(next(rows)) == sorted(next(rows))
+    # A sort by arrays is refused.
+    for name, direction in (("n", -1), ("n", 1)) if seed == 3 else (("a", 1), ("a", -1), ("n", -1)):
+        keys = [resolve_sort_key(name, document) for document in everything]
+        order = sorted(range(len(keys)), key=keys.__getitem__, reverse=direction < 0)
+        expected = [everything[place] for place in order]
+        assert collection.select({}, sort={name: direction}) == expected
 
 
 def test_a_file_of_another_format_is_not_opened(tmp_path: Path) -> None:

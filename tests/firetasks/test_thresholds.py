@@ -8,8 +8,9 @@ from alpw.config.load import load_inputs
 from alpw.database import campaigns, configurations, iterations, models, reading, trajectories
 from alpw.database.configurations import Role
 from alpw.database.costs import spent
+from alpw.firetasks import evaluate
 from alpw.firetasks.base import Context
-from alpw.firetasks.evaluate import error_in_use, fresh_errors, judge_new_labels
+from alpw.firetasks.evaluate import error_in_use, evaluate_history, fresh_errors, judge_new_labels
 from alpw.firetasks.thresholds import bounds_of_iteration, calibrations, upper_before
 from alpw.potential import DeepPotential, DeepPotentialConfig, test
 from alpw.structures.frame import Label, LabelledFrame
@@ -106,3 +107,30 @@ def test_a_label_is_judged_once_and_core_hours_are_counted(campaign):
     assert fresh_errors(labelled) == before
     hours = spent(labelled.db, "tiny", 0)
     assert hours == pytest.approx({"train": 1.0, "explore": 0.5, "label": N_FRAMES * 0.04})
+
+
+def test_a_model_is_compared_once_with_each_held_out_frame(campaign, monkeypatch):
+    (labelled, _), model = campaign
+    db, compare, compared = labelled.db, evaluate._compared, []
+    documents = db[configurations.COLLECTION]
+
+    def counting(context, which, frames):
+        compared.append(len(frames))
+        return compare(context, which, frames)
+
+    monkeypatch.setattr(evaluate, "_compared", counting)
+    # Two frames come, nothing comes, one goes: then sums do not help.
+    for come, go, counts in ((0, 0, [4]), (2, 0, [2]), (0, 0, []), (0, 1, [5])):
+        new = [document["_id"] for document in documents.find({"role": "train"})][:come]
+        old = [document["_id"] for document in documents.find({"role": "validation"})][:go]
+        documents.update_many({"_id": {"$in": new}}, {"$set": {"role": "validation"}})
+        documents.update_many({"_id": {"$in": old}}, {"$set": {"role": "train"}})
+        compared.clear()
+        evaluate_history(labelled)
+        assert compared == counts
+        found = iterations.get(db, "tiny", 0)["heldout"]
+        frames = list(reading.frames(db, configurations.ids(db, "tiny", Role.VALIDATION)))
+        expected = test(model, frames)
+        assert found["n_frames"] == len(frames)
+        for name in ("force_rmse", "force_mae", "energy_rmse", "energy_mae"):
+            assert found[name] == pytest.approx(getattr(expected, name), rel=1e-12)

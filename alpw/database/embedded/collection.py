@@ -14,6 +14,7 @@ from mongomock.helpers import get_value_by_dot, patch_datetime_awareness_in_docu
 
 from alpw.database.embedded.checks import CHANGING, check_places
 from alpw.database.embedded.errors import MongoError, not_implemented
+from alpw.database.embedded.shortcuts import counted, in_order
 from alpw.database.embedded.store import CODEC, ServerStore, encoded
 
 Document = dict[str, Any]
@@ -52,7 +53,11 @@ class Collection(_Engine):
     ) -> list[Document]:
         """The documents that match, to be read only."""
         query = patch_datetime_awareness_in_document(query)
-        matching = self._get_dataset(query, list((sort or {}).items()), UNCOPIED, dict)
+        order = list((sort or {}).items())
+        matching: Iterable[Document] = self._get_dataset(query, [], UNCOPIED, dict)
+        if order:
+            ordered = in_order(list(matching), order)
+            matching = self._get_dataset(query, order, UNCOPIED, dict) if ordered is None else ordered
         chosen = itertools.islice(matching, skip, skip + limit if limit else None)
         if not projection:
             return list(chosen)
@@ -64,6 +69,8 @@ class Collection(_Engine):
         if pipeline and "$match" in pipeline[0]:
             query, pipeline = pipeline[0]["$match"], pipeline[1:]
         documents = self.select(query)
+        if (counts := counted(documents, pipeline)) is not None:
+            return counts
         if any(CHANGING & stage.keys() for stage in pipeline):
             documents = [_copy(found) for found in documents]
         return list(aggregate.process_pipeline(documents, self.database, pipeline, None))
@@ -78,7 +85,8 @@ class Collection(_Engine):
         candidates = self._store.candidates(filter)
         if candidates is None:
             return super()._iter_documents(filter)
-        return (document for document in candidates if filter_applies(filter, document))
+        documents, rest = candidates
+        return (document for document in documents if not rest or filter_applies(rest, document))
 
     def _copy_only_fields(self, doc: Document, fields: Any, container: type) -> Document:
         return doc if fields is UNCOPIED else super()._copy_only_fields(doc, fields, container)

@@ -180,12 +180,17 @@ class CollectionStore(store.CollectionStore):
             self.journal.record(f"DELETE FROM {table} WHERE namespace = ?", self.namespace)
         self.rows, self.lookup = {}, Lookup()
 
-    def candidates(self, query: dict[str, Any]) -> list[dict] | None:
-        """Every document that may match, in the order of insertion; None where no index helps."""
+    def candidates(self, query: dict[str, Any]) -> tuple[list[dict], dict[str, Any]] | None:
+        """Every document that may match, in the order of insertion, and what is still to ask of them.
+
+        None where no index helps.
+        """
         self._remove_expired_documents()
-        keys = self.lookup.candidates(query, self._documents)
-        ordered = sorted(keys or (), key=self.rows.__getitem__)
-        return None if keys is None else [self._documents[key] for key in ordered]
+        found = self.lookup.candidates(query, self._documents)
+        if found is None:
+            return None
+        keys, rest = found
+        return [self._documents[key] for key in sorted(keys, key=self.rows.__getitem__)], rest
 
 
 class DatabaseStore(store.DatabaseStore):

@@ -1,16 +1,13 @@
-"""``alpw export`` of models, and ``alpw import``: for other programs, and from them."""
+"""Models for other programs, and from them: what ``alpw export`` and ``alpw import`` do with one."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from alpw.cli.common import AsJson, console, errors_as_exit_status, note, print_json
-from alpw.cli.export import DeepmdPython, Engine, Target
-from alpw.cli.models import Force, free, of_file
+from alpw.cli.common import console, note, print_json
+from alpw.cli.export import Engine, Target
+from alpw.cli.models import free, of_file
 from alpw.errors import InputError
 from alpw.formats.trajectory import read_trajectory
 from alpw.potential import DeepPotential
@@ -57,33 +54,28 @@ def write_model(
         note(f"deepmd-kit looks at {slots} neighbours at most and drops the farthest; --sel changes it")
 
 
-def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="deepmd-kit: .yaml, .dp, .pb, .pth or .pt.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="MODEL", help="Model to write.")],
-    deepmd_python: DeepmdPython = None,
-    force: Force = False,
-    as_json: AsJson = False,
+def import_model_file(
+    file: Path, out: Path, deepmd_python: Path | None, *, force: bool, as_json: bool
 ) -> None:
-    """Read a model of deepmd-kit (se_e2_a, or se_atten without attention), exactly.
+    """Read a model of deepmd-kit exactly, write it as ours, and say what it is.
 
-    What ours cannot represent exactly is refused by its name.
-
-    Example: `alpw import model.pb -o model.pt`
+    Raises:
+        InputError: no such file, a file that may not be replaced, or a model that ours cannot represent
+            exactly.
     """
-    with errors_as_exit_status():
-        free(out, force=force)
-        if not file.is_file():
-            raise InputError("no such file", file)
-        model = import_model(file, deepmd_python=deepmd_python)
-        model.save(out)
-        config = model.config
-        if as_json:
-            print_json({"file": str(file), "model": str(out), "network": asdict(config)})
-            return
-        kind = f"{config.type_embedding} type embedding" if config.type_embedding else "se_e2_a"
-        n_weights = sum(weight.numel() for weight in model.parameters())
-        console.print(f"{kind} of {', '.join(config.elements)}, rcut {config.rcut:g} Å, {n_weights} weights")
-        console.print(f"wrote {out}", soft_wrap=True)
+    free(out, force=force)
+    if not file.is_file():
+        raise InputError("no such file", file)
+    model = import_model(file, deepmd_python=deepmd_python)
+    model.save(out)
+    config = model.config
+    if as_json:
+        print_json({"file": str(file), "model": str(out), "network": asdict(config)})
+        return
+    kind = f"{config.type_embedding} type embedding" if config.type_embedding else "se_e2_a"
+    n_weights = sum(weight.numel() for weight in model.parameters())
+    console.print(f"{kind} of {', '.join(config.elements)}, rcut {config.rcut:g} Å, {n_weights} weights")
+    console.print(f"wrote {out}", soft_wrap=True)
 
 
 def _default(model_file: Path, to: Target, deepmd_python: Path | None) -> Path:

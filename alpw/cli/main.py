@@ -36,7 +36,7 @@ COMMANDS = {
     "test": ("test", "test"),
     "compress": ("compress", "compress"),
     "export": ("export", "export"),
-    "import": ("exchange", "import_"),
+    "import": ("intake", "import_"),
     "kpu": ("kpu", "kpu"),
     "to_pwdata": ("to_pwdata", "to_pwdata"),
     "gather_pwdata": ("gather", "gather_pwdata"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from alpw.formats.convert import (
     Settings,
     convert_frames,
     convert_structures,
+    expand,
     find_inputs,
 )
 from alpw.formats.registry import LabelledFormat, Options, find
@@ -131,7 +131,7 @@ def to_pwdata(
             keep_unconverged=unconverged is Unconverged.KEEP,
             options=Options(tuple(elements.replace(",", " ").split()), energy.value),
         )
-        paths = [path for text in [*inputs, *(more or [])] for path in _expand(work_dir, text)]
+        paths = [path for text in [*inputs, *(more or [])] for path in expand(text, work_dir)]
         found = find_inputs(paths, None if format.lower() == "auto" else find(format))
         with _progress(show=not as_json) as progress:
             if isinstance(target, LabelledFormat):
@@ -142,18 +142,6 @@ def to_pwdata(
             print_json({**asdict(report), "format": target.name, "seed": seed, "energy": energy.value})
             return
         _show(report, settings, labelled=target.labelled)
-
-
-def _expand(work_dir: Path, text: str) -> list[Path]:
-    """The files of a pattern, sorted, or the one of that name."""
-    path = work_dir / Path(text).expanduser()
-    if path.exists() or not any(sign in text for sign in "*?["):
-        return [path]
-    base = Path(path.anchor or ".")
-    hits = sorted(base.glob(os.fspath(path.relative_to(base)) if path.anchor else os.fspath(path)))
-    if not hits:
-        raise InputError("no file fits this pattern", text)
-    return hits
 
 
 @contextmanager

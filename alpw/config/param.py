@@ -15,7 +15,7 @@ from alpw.config.dft import Dft
 from alpw.config.explore import Explore, Index, MdJob
 from alpw.config.section import (
     AnyPath,
-    DataSets,
+    CampaignData,
     Problem,
     Section,
     StoredPath,
@@ -70,10 +70,10 @@ class Param(Section):
     )
     seed: int = setting(DEFAULT_SEED, meaning="seed of every random draw", ge=0)
     work_dir: AnyPath = setting(meaning="folder of the calculations; absent: the folder of the file")
-    init_data: DataSets = setting(
-        [], meaning="training sets: extxyz, PWdata and deepmd-kit's data, shell patterns"
+    init_data: CampaignData = setting(
+        [], meaning="training sets: extxyz, PWdata and deepmd-kit's data, shell patterns; query:, snapshot:"
     )
-    valid_data: DataSets = setting([], meaning="fixed validation sets, as init_data")
+    valid_data: CampaignData = setting([], meaning="fixed validation sets, as init_data")
     initial: Initial | None = setting(None, meaning="block: make a first data set when init_data is empty")
     train: Train = setting(meaning="train block")
     strategy: Strategy = setting(meaning="strategy block")

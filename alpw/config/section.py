@@ -156,20 +156,33 @@ InputFolder = Annotated[Path, _existing(Path.is_dir, "folder")]
 AnyPath = Annotated[Path, BeforeValidator(_any_path, json_schema_input_type=str)]
 
 
-def _data_sets(values: Any, info: ValidationInfo) -> Any:
+def _data_sets(values: Any, info: ValidationInfo, *, stored: bool = False) -> Any:
     folder = folder_of(info)
     entries = values if isinstance(values, list) else [values]
     if folder is None:
-        return list(map(_as_path, entries))
-    paths: list[Path] = []
+        return [entry if is_stored(entry) else _as_path(entry) for entry in entries]
+    paths: list[Path | str] = []
     problems: list[Problem] = []
     for i, entry in enumerate(entries):
         try:
-            paths += _data_set(entry, folder)
+            paths += _stored(entry, allowed=stored) if is_stored(entry) else _data_set(entry, folder)
         except ValueError as error:
             problems.append(Problem((i,), str(error)))
     raise_problems(problems)
     return paths
+
+
+def is_stored(entry: Any) -> bool:
+    """Whether an entry of ``init_data`` means frames of the database: ``query:...``, ``snapshot:NAME``."""
+    return isinstance(entry, str) and entry.startswith(("query:", "snapshot:"))
+
+
+def _stored(entry: str, *, allowed: bool) -> list[str]:
+    if not allowed:
+        raise ValueError(
+            f"{entry!r} is in the database, which campaigns read; `alpw export` makes a file of it"
+        )
+    return [entry]
 
 
 def _data_set(entry: Any, folder: Path) -> list[Path]:
@@ -187,6 +200,17 @@ def _data_set(entry: Any, folder: Path) -> list[Path]:
 
 DataSets = Annotated[list[Path], BeforeValidator(_data_sets, json_schema_input_type=list[str])]
 """Labelled data: files, PWdata (with train/ and valid/, or flat), systems of deepmd-kit, patterns of them."""
+
+
+def _campaign_data(values: Any, info: ValidationInfo) -> Any:
+    return _data_sets(values, info, stored=True)
+
+
+CampaignData = Annotated[
+    list[Path | str],
+    BeforeValidator(_campaign_data, json_schema_input_type=list[str]),
+]
+"""The same, or ``query:...`` and ``snapshot:NAME`` of the campaign's database."""
 
 
 def one_of(names: Mapping[str, str]) -> BeforeValidator:

@@ -21,7 +21,7 @@ from pymongo import ReturnDocument
 from pymongo.database import Database
 
 from alpw import __version__
-from alpw.database import failures
+from alpw.database import campaigns, failures
 from alpw.database.campaigns import now
 from alpw.database.documents import label_document, structure_document
 from alpw.database.revisions import recall
@@ -114,6 +114,12 @@ def import_frames(
         )
         count += result.upserted_id is not None
     return count
+
+
+def is_data_set(db: Database, name: str) -> bool:
+    """Whether frames were imported under a name that is no campaign's."""
+    frame = db[COLLECTION].find_one({"campaign": name}, {"_id": 1})
+    return frame is not None and campaigns.find(db, name) is None
 
 
 def claim(db: Database, configuration: ObjectId, fw_id: int) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -93,6 +94,26 @@ _FOLDERS = ("pwmlff/npy", "deepmd/npy", "deepmd/mixed")
 
 Progress = Callable[[Path, int], None]
 """called with a file and the number of frames read from it"""
+
+
+def expand(text: str, folder: Path = Path()) -> list[Path]:
+    """The files of a shell pattern, sorted, or the one of that name.
+
+    Args:
+        text: a path or pattern.
+        folder: where relative ones begin.
+
+    Raises:
+        InputError: no file fits a pattern.
+    """
+    path = folder / Path(text).expanduser()
+    if path.exists() or not any(sign in text for sign in "*?["):
+        return [path]
+    base = Path(path.anchor or ".")
+    hits = sorted(base.glob(os.fspath(path.relative_to(base)) if path.anchor else os.fspath(path)))
+    if not hits:
+        raise InputError("no file fits this pattern", text)
+    return hits
 
 
 def find_inputs(paths: Sequence[Path], form: Format | None) -> list[tuple[Path, Format]]:
@@ -220,7 +241,7 @@ def _chosen(
     n_read = 0
     for batch in form.read(path, settings.options):
         if settings.options.energy == "sigma0":
-            batch = _at_zero_smearing(batch, path)
+            batch = at_zero_smearing(batch, path)
         taken = np.arange(n_read, n_read + len(batch)) % settings.gap == 0
         report.skipped += int((~taken).sum())
         report.unconverged += int((taken & ~batch.converged).sum())
@@ -235,8 +256,12 @@ def _chosen(
     report.read += n_read
 
 
-def _at_zero_smearing(batch: LabelledFrames, path: Path) -> LabelledFrames:
-    """The same frames, their energies those extrapolated to zero smearing."""
+def at_zero_smearing(batch: LabelledFrames, path: Path) -> LabelledFrames:
+    """The same frames, their energies those extrapolated to zero smearing.
+
+    Raises:
+        InputError: the file does not have them.
+    """
     if "energy_sigma0" not in batch.extras:
         raise InputError("has no energy extrapolated to zero smearing; leave --energy out", path)
     return replace(batch, energies=batch.extras["energy_sigma0"])

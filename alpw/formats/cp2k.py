@@ -29,6 +29,7 @@ from alpw.errors import InputError
 from alpw.formats.batches import frames_per_batch
 from alpw.formats.cp2k_files import ByStep, Geometry, beside, read_rows, read_table, read_xyz
 from alpw.formats.cp2k_log import CELL_ROUNDING, Evaluation, LogReader
+from alpw.formats.omissions import left_out
 from alpw.structures.frames import LabelledFrames
 
 logger = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def read_cp2k_single(path: str | Path) -> Iterator[LabelledFrames]:
         missing = "structure" if structure is None else "energy and forces"
         raise InputError(f"holds no complete {missing}; CP2K must print them (PRINT_LEVEL MEDIUM)", log)
     last = found[-1]
+    _check_end(reader, log)
     if len(found) > 1:
         raise InputError(f"holds {len(found)} evaluations, not a single point", log)
     assert last.forces is not None
@@ -139,6 +141,12 @@ def read_cp2k_md(path: str | Path, start: Atoms | None = None) -> Iterator[Label
                 gathered = []
     if numbers is not None and gathered:
         yield _batch(numbers, gathered)
+    _check_end(reader, log)
+
+
+def _check_end(reader: LogReader, log: Path) -> None:
+    if not reader.ended:
+        left_out(log, "ends before CP2K came to its end")
 
 
 def _log_in(path: Path) -> Path:

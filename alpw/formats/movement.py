@@ -19,7 +19,6 @@ a trajectory the velocities decrease where they are positive. The stress is dE/d
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +30,8 @@ from alpw.config.units import BOHR
 from alpw.errors import InputError
 from alpw.files import replacing
 from alpw.formats.batches import Frames, in_batches
+from alpw.formats.omissions import Omissions, left_out
 from alpw.formats.streaming import (
-    Omissions,
     ParsedFrame,
     Unreadable,
     batches,
@@ -43,8 +42,6 @@ from alpw.formats.streaming import (
     table,
 )
 from alpw.structures.frames import LabelledFrames
-
-logger = logging.getLogger(__name__)
 
 BOHR_PER_FS = 1000 * BOHR
 """Å/ps"""
@@ -107,7 +104,7 @@ def _frames(path: Path, scf_limits: tuple[int, int] | None) -> Iterator[ParsedFr
         if header is None:
             continue
         if not piece.closed:
-            logger.info("%s: frame %d is not complete and left out", path, count)
+            left_out(path, "the frame is not complete", count)
             count += 1
             continue
         try:

@@ -17,7 +17,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from alpw.formats.omissions import Omissions, left_out
 from alpw.formats.outcar_header import (
+    ENDED,
     FIRST,
     ITERATION,
     OutcarHeader,
@@ -28,7 +30,6 @@ from alpw.formats.outcar_header import (
     parse_header,
 )
 from alpw.formats.streaming import (
-    Omissions,
     ParsedFrame,
     Unreadable,
     batches,
@@ -79,11 +80,11 @@ def read_outcar(
 
 def _frames(path: Path, energy: str) -> Iterator[ParsedFrame]:
     header: OutcarHeader | None = None
-    count, omissions = 0, Omissions(path)
+    count, omissions, text = 0, Omissions(path), b""
     for text, closed, last_iteration in pieces(path, ITERATION, FIRST):
         if header is None:
             if not closed and begins_like_outcar(text) and b"ions per type" not in text:
-                logger.info("%s: ends before the first step", path)
+                left_out(path, "ends before the first step")
                 return
             header = parse_header(text, path)
             continue
@@ -96,7 +97,7 @@ def _frames(path: Path, energy: str) -> Iterator[ParsedFrame]:
             omissions.add(count, error)
         else:
             if frame is None:
-                logger.info("%s: step %d is not complete and left out", path, count)
+                left_out(path, "the step is not complete", count)
             else:
                 yield frame
         count += 1
@@ -104,6 +105,8 @@ def _frames(path: Path, energy: str) -> Iterator[ParsedFrame]:
         if text.find(b"ions per type", title) >= 0:
             header = parse_header(text[title:], path)
     omissions.close()
+    if ENDED not in text:
+        left_out(path, f"ends before VASP came to its end, with {count} steps")
 
 
 def _find_table(text: bytes) -> int | None:

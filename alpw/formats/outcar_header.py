@@ -18,6 +18,9 @@ ITERATION = b"Iteration"
 FIRST = re.compile(rb"Iteration *[\d*]+\( *1\)")
 """of the line that begins an ionic step; ``Iteration n(   2)`` is the next electronic step"""
 
+ENDED = b"Elapsed time (sec)"
+"""stands in the timings with which VASP closes the file"""
+
 _TAIL = 1 << 18
 _VERSION = re.compile(rb"^\s*vasp\.(\S+)", re.MULTILINE)
 _TITEL = re.compile(rb"^\s*TITEL\s*=\s*(.*?)\s*$", re.MULTILINE)
@@ -138,7 +141,7 @@ def is_finished(path: str | Path) -> bool:
         else:
             file.seek(max(path.stat().st_size - _TAIL, 0))
             tail = file.read()
-    return b"Elapsed time (sec)" in tail
+    return ENDED in tail
 
 
 def begins_like_outcar(text: bytes) -> bool:

@@ -22,6 +22,7 @@ from monty.io import zopen
 from numpy.typing import NDArray
 
 from alpw.errors import InputError
+from alpw.formats.omissions import left_out
 from alpw.structures.frames import LabelledFrames
 
 logger = logging.getLogger(__name__)
@@ -39,26 +40,6 @@ _BARE_EXPONENT = re.compile(rb"(?<=\d)(?=[+-]\d{3}(?!\d))")
 
 class Unreadable(ValueError):
     """A frame holds something that is not a finite number; the message says what."""
-
-
-class Omissions:
-    """Says which frames of a file are left out: the first few one by one, the rest as a number."""
-
-    SHOWN = 5
-
-    def __init__(self, path: str | Path) -> None:
-        self.path, self.count = path, 0
-
-    def add(self, frame: int, reason: object) -> None:
-        """Frame number ``frame``, counted from 0, is left out."""
-        self.count += 1
-        if self.count <= self.SHOWN:
-            logger.warning("%s: frame %d is left out: %s", self.path, frame, reason)
-
-    def close(self) -> None:
-        """The file has been read."""
-        if self.count > self.SHOWN:
-            logger.warning("%s: %d frames are left out in all", self.path, self.count)
 
 
 class Piece(NamedTuple):
@@ -156,7 +137,7 @@ def read_some(file: Any, size: int, path: str | Path) -> bytes:
         # read would lose what comes before the place where a packed file is cut.
         data: bytes = file.read1(size)
     except EOFError:
-        logger.warning("%s: the packed file ends too early; the rest is missing", path)
+        left_out(path, "the packed file ends too early; the rest is missing", level=logging.WARNING)
         return b""
     except (OSError, zlib.error, LZMAError) as error:
         raise InputError(f"cannot be unpacked: {error}", path) from error

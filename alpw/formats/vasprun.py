@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,8 +19,8 @@ from ase.data import atomic_numbers
 from numpy.typing import NDArray
 
 from alpw.errors import InputError
+from alpw.formats.omissions import Omissions, left_out
 from alpw.formats.streaming import (
-    Omissions,
     ParsedFrame,
     Unreadable,
     batches,
@@ -31,10 +31,10 @@ from alpw.formats.streaming import (
 )
 from alpw.structures.frames import LabelledFrames
 
-logger = logging.getLogger(__name__)
-
 KBAR = 1 / 1602.17733
 """eV/Å^3, with VASP's own constant of 1986: the virial in eV that it computed comes back exactly"""
+
+__all__ = ["VasprunHeader", "read_vasprun", "vasprun_header"]
 
 _CHUNK = 1 << 16
 # Large, and no part of a label; they are emptied as soon as they end.
@@ -80,6 +80,27 @@ def _frames(path: Path, energy: str) -> Iterator[ParsedFrame]:
         raise InputError("is not a vasprun.xml, or ends before the atoms are listed", path)
 
 
+class VasprunHeader(NamedTuple):
+    """What stands before the first ionic step.
+
+    Attributes:
+        version: such as ``6.2.0``.
+        titel: the potentials' titles, one by type.
+        parameters: every setting, in words.
+    """
+
+    version: str
+    titel: tuple[str, ...]
+    parameters: dict[str, str]
+
+
+def vasprun_header(path: str | Path) -> VasprunHeader:
+    """Version, potentials and settings; of a damaged file what it has."""
+    reader = _Reader("free")
+    next(_steps(Path(path), reader), None)
+    return VasprunHeader(reader.version, reader.titel, reader.parameters)
+
+
 def _steps(path: Path, reader: _Reader) -> Iterator[ElementTree.Element]:
     """Complete elements ``calculation``; what comes before them goes to the reader."""
     parser: Any = ElementTree.XMLPullParser(events=("start", "end"))
@@ -102,10 +123,11 @@ def _steps(path: Path, reader: _Reader) -> Iterator[ElementTree.Element]:
                     if len(ancestors) == 1:
                         ancestors[0].clear()
         except ElementTree.ParseError as error:
-            logger.warning("%s: is damaged, only what comes before is read: %s", path, error)
+            reason = f"is damaged, only what comes before is read: {error}"
+            left_out(path, reason, level=logging.WARNING)
             return
     if ancestors:
-        logger.info("%s: is cut short in the element %s", path, ancestors[-1].tag)
+        left_out(path, f"is cut short in the element {ancestors[-1].tag}")
 
 
 class _Reader:
@@ -113,17 +135,23 @@ class _Reader:
 
     def __init__(self, energy: str) -> None:
         self.energy = energy
+        self.version = ""
+        self.titel: tuple[str, ...] = ()
         self.parameters: dict[str, str] = {}
         self.numbers: NDArray[np.int64] | None = None
 
     def take(self, element: ElementTree.Element) -> None:
         """A child of the root that has ended."""
-        if element.tag in ("incar", "parameters"):
+        if element.tag == "generator":
+            self.version = (element.findtext("i[@name='version']") or "").strip()
+        elif element.tag in ("incar", "parameters"):
             for item in element.iter("i"):
                 # The first one: the linear response has a NELM of its own.
                 self.parameters.setdefault(item.get("name", "").upper(), (item.text or "").strip())
         elif element.tag == "atominfo":
             self.numbers = self._atoms(element)
+            types = element.findall("array[@name='atomtypes']/set/rc")
+            self.titel = tuple((row.findall("c")[-1].text or "").strip() for row in types)
 
     @staticmethod
     def _atoms(element: ElementTree.Element) -> NDArray[np.int64] | None:

@@ -117,7 +117,7 @@ def import_directory(
     course = read_course(directory)
     name = name or re.sub(r"[^A-Za-z0-9_.-]", "_", course.directory.name)
     if not re.match(CAMPAIGN_NAME, name):
-        raise InputError(f"{name!r} is no name; letters, digits, '_', '.' and '-' make one", key="--name")
+        raise InputError(f"{name!r} is no name; letters, digits, '_', '.' and '-' make one", key="--to")
     _check_name(db, name, course)
     _check_data(course, progress)
     ensure_indexes(db)
@@ -157,10 +157,12 @@ def import_directory(
 def _check_name(db: Database, name: str, course: Course) -> None:
     campaign = campaigns.find(db, name)
     if campaign is None:
+        if configurations.is_data_set(db, name):
+            raise InputError(f"'{name}' is a data set that was imported; give this another name", key="--to")
         return
     if campaigns.kind(campaign) != IMPORTED or campaign["work_dir"] != str(course.directory):
         text = f"campaign '{name}' is another one, in {campaign['work_dir']}; give this one another name"
-        raise InputError(text, key="--name")
+        raise InputError(text, key="--to")
 
 
 def _check_data(course: Course, progress: Progress | None) -> None:

@@ -9,6 +9,8 @@ from alpw.codes.lammps.rehearsal import check_template
 from alpw.codes.registry import code_of
 from alpw.config.param import Param
 from alpw.config.resource import Resource
+from alpw.config.section import is_stored
+from alpw.dataset.lending import query_of
 from alpw.errors import InputError
 from alpw.formats.load import load_frames
 
@@ -70,6 +72,9 @@ def _check_command(param: Param, resource: Resource) -> None:
 def _check_data(param: Param) -> None:
     for key in ("init_data", "valid_data"):
         for path in getattr(param, key):
+            if is_stored(path):
+                _check_query(path, param, key)
+                continue
             elements = {symbol for frame in load_frames(path) for symbol in set(frame.atoms.symbols)}
             if missing := sorted(elements - set(param.train.atom_type)):
                 raise InputError(
@@ -77,6 +82,14 @@ def _check_data(param: Param) -> None:
                     param.file,
                     key,
                 )
+
+
+def _check_query(entry: str, param: Param, key: str) -> None:
+    """See that an entry of the database is a query; what it selects is known where the database is."""
+    try:
+        query_of(entry)
+    except InputError as error:
+        raise InputError(f"{entry!r}: {error.message}", param.file, key) from error
 
 
 def _check_models(param: Param, resource: Resource) -> None:

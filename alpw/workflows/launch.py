@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import bson
@@ -24,8 +23,6 @@ from alpw.database.launchpad import database, prepare
 from alpw.database.migrations import migrate
 from alpw.database.owner import process_identity
 from alpw.errors import InputError
-from alpw.formats.load import load_frames
-from alpw.formats.pwdata import Part
 from alpw.notify import tell
 from alpw.structures.read import read_structure
 from alpw.workflows.active_learning import (
@@ -35,6 +32,7 @@ from alpw.workflows.active_learning import (
     preparation_workflow,
 )
 from alpw.workflows.exploring import exploration, explorations, store_templates
+from alpw.workflows.first_data import freeze_data, import_data
 
 KINDS: dict[type, str] = {Param: campaigns.ACTIVE_LEARNING, InitBulk: campaigns.INIT_BULK}
 
@@ -48,7 +46,12 @@ def start_campaign(launchpad: LaunchPad, param: Param, resource: Resource) -> bo
     Raises:
         InputError: the name belongs to a campaign of another directory or with other inputs.
     """
-    created = enter(launchpad, param, resource, lambda db: inputs_document(db, param, resource))
+    created = enter(
+        launchpad,
+        param,
+        resource,
+        lambda db: {**inputs_document(db, param, resource), "stored_data": freeze_data(db, param)},
+    )
     continue_campaign(launchpad, param.campaign)
     if created:
         news = {"event": "started", "text": f"campaign {param.campaign} has begun in {param.work_dir}"}
@@ -78,6 +81,9 @@ def enter(
     ensure_indexes(db)
     migrate(db)
     if campaigns.find(db, param.campaign) is None:
+        if configurations.is_data_set(db, param.campaign):
+            text = f"'{param.campaign}' is a data set that was imported; give the campaign another name"
+            raise InputError(text, param.file, "campaign")
         own = {"kind": KINDS[type(param)], "work_dir": str(param.work_dir), "alpw_version": __version__}
         if campaigns.create(db, param.campaign, {**document(db), **own}):
             return True
@@ -185,22 +191,11 @@ def continue_campaign(launchpad: LaunchPad, name: str) -> None:
         _add_workflow(launchpad, name, newest)
         return
     param, _ = inputs_of(campaign)
-    import_data(db, param)
+    import_data(db, param, campaign.get("stored_data", ()))
     if param.initial and not param.init_data:
         start_preparation(launchpad, name)
     else:
         start_iteration(launchpad, name, 0)
-
-
-def import_data(db: Database, param: Param) -> None:
-    """Add the user's labelled frames; the valid/ half of an old PWdata folder is never trained on."""
-    sources: list[tuple[Path, Part, Role]] = [(path, "train", Role.TRAIN) for path in param.init_data]
-    sources += [(path, "valid", Role.VALIDATION) for path in param.init_data]
-    sources += [(path, "all", Role.VALIDATION) for path in param.valid_data]
-    for path, part, role in sources:
-        configurations.import_frames(
-            db, param.campaign, load_frames(path, part), role, f"{path}:{part}", "imported"
-        )
 
 
 def start_preparation(launchpad: LaunchPad, name: str) -> None:

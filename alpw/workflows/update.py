@@ -13,10 +13,10 @@ from alpw.config.resource import Resource
 from alpw.database import campaigns, iterations, models, trajectories
 from alpw.database.launchpad import database
 from alpw.errors import InputError
+from alpw.workflows.first_data import freeze_data, import_data
 from alpw.workflows.launch import (
     check_place,
     frozen,
-    import_data,
     inputs_document,
     inputs_of,
     replan,
@@ -72,8 +72,9 @@ def update_inputs(launchpad: LaunchPad, param: Param, resource: Resource) -> Non
             param.file,
             "strategy.max_iterations",
         )
-    import_data(db, param)
-    campaigns.update(db, name, **inputs_document(db, param, resource))
+    stored = freeze_data(db, param)
+    import_data(db, param, stored)
+    campaigns.update(db, name, **inputs_document(db, param, resource), stored_data=stored)
     if ended and newest:
         _extend(db, name, newest)
     elif newest and campaign["state"] == campaigns.CampaignState.STALLED.value:

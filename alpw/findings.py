@@ -1,4 +1,4 @@
-"""What a look at the surroundings of a campaign finds, one line each."""
+"""What a look at the surroundings of a campaign, or at the data set, finds, one line each."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ class Severity(str, Enum):
     OK = "ok"
     ABSENT = "absent"
     """not there, and not needed"""
+    NOTE = "note"
+    """worth knowing, and nothing suffers"""
     WARN = "warn"
     """a campaign runs, and somebody will regret it"""
     FAIL = "FAIL"
-    """no campaign can run"""
+    """no campaign can run, or what it learns from is wrong"""
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,19 @@ from rich.text import Text
 from alpw.config.section import Section
 from alpw.database.secrets import without_secrets
 from alpw.errors import AlpwError, InputError
+from alpw.findings import Severity
 
 #: Exit statuses of every command.
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
+
+#: How findings look on the screen.
+STYLES = {
+    Severity.OK: "green",
+    Severity.ABSENT: "dim",
+    Severity.NOTE: "cyan",
+    Severity.WARN: "yellow",
+    Severity.FAIL: "red",
+}
 
 # Without markup: what users name their files and campaigns is text, whatever brackets it holds.
 console = Console(markup=False, highlight=False)

@@ -14,7 +14,15 @@ import typer
 from fireworks import fw_config
 from rich.text import Text
 
-from alpw.cli.common import EXIT_FAILED, AsJson, LaunchpadFile, console, errors_as_exit_status, print_json
+from alpw.cli.common import (
+    EXIT_FAILED,
+    STYLES,
+    AsJson,
+    LaunchpadFile,
+    console,
+    errors_as_exit_status,
+    print_json,
+)
 from alpw.cluster import pitfalls
 from alpw.cluster.queue.files import queue_blocks
 from alpw.cluster.queue.trial import script_findings
@@ -34,8 +42,6 @@ from alpw.workflows.check import check_inputs
 #: Free disk space below which trajectories and labels may not fit, in GB.
 LEAST_DISK_GB = 2.0
 Looked = TypeVar("Looked", Path, list[Path])
-
-STYLES = {Severity.OK: "green", Severity.ABSENT: "dim", Severity.WARN: "yellow", Severity.FAIL: "red"}
 
 
 def doctor(

@@ -37,18 +37,20 @@ def version(db: Database) -> int | None:
     return None if found is None else int(found["version"])
 
 
-def migrate(db: Database, progress: Callable[[int], object] | None = None) -> int:
+def migrate(db: Database, progress: Callable[[int], object] | None = None, *, again: bool = False) -> int:
     """Bring a database up to date; returns how many configurations were changed.
 
     Args:
         db: the campaigns' database.
         progress: told how many have been changed so far.
+        again: look at every configuration, even if the database is up to date: an older ALPW that still ran
+            may have added some.
 
     Raises:
         DatabaseError: it was written by a newer ALPW, or refuses.
     """
     found = version(db)
-    if found == SCHEMA:
+    if found == SCHEMA and not again:
         return 0
     if found is not None and found > SCHEMA:
         raise DatabaseError(

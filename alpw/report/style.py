@@ -18,12 +18,14 @@ from alpw.files import replacing
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#888888"
 
+DPI = 150
+
 #: What a plot may be written as.
 SUFFIXES = (".png", ".pdf", ".svg", ".eps", ".jpg")
 
 
 @contextmanager
-def drawing(file: Path, width: float, height: float, title: str = "") -> Iterator[Figure]:
+def drawing(file: Path, width: float, height: float, title: str = "", dpi: int = DPI) -> Iterator[Figure]:
     """A figure to draw on, written to ``file`` in one step at the end.
 
     Args:
@@ -31,6 +33,7 @@ def drawing(file: Path, width: float, height: float, title: str = "") -> Iterato
         width: in inches.
         height: in inches.
         title: above all panels.
+        dpi: dots per inch of a picture made of dots.
 
     Raises:
         OSError: it cannot be written; names ``file``, of which an older version stays.
@@ -42,7 +45,7 @@ def drawing(file: Path, width: float, height: float, title: str = "") -> Iterato
         if title:
             figure.suptitle(title, fontsize=11)
         with replacing(file) as target:
-            figure.savefig(target, format=file.suffix[1:].lower(), dpi=150)
+            figure.savefig(target, format=file.suffix[1:].lower(), dpi=dpi)
 
 
 def logarithmic(*axes: Axis) -> None:

@@ -16,6 +16,10 @@ COMMANDS = {
     "remove": ("curate", "remove"),
     "restore": ("curate", "restore"),
     "migrate": ("curate", "migrate"),
+    "stats": ("stats", "stats"),
+    "health": ("health", "health"),
+    "plot": ("plot", "plot"),
+    "sweep": ("sweep", "sweep"),
 }
 
 app = typer.Typer(

@@ -81,7 +81,7 @@ def migrate(launchpad: LaunchpadFile = None, as_json: AsJson = False) -> None:
     """
     with errors_as_exit_status():
         db = open_launchpad(launchpad_file(launchpad)).db
-        changed = bring_up_to_date(db, progress)
+        changed = bring_up_to_date(db, progress, again=True)
         if as_json:
             print_json({"changed": changed, "schema": SCHEMA})
             return

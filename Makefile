@@ -5,6 +5,7 @@
 # make kills           a campaign killed in each of its stages against one that nobody disturbed, as a table
 # make queue-faults    what becomes of a campaign when jobs, nodes, SLURM, its supervisor or its database die
 # make examples        init_bulk of every silicon example in full, with stand-ins for licensed programs, as a table
+#                      (RUN=yes: active learning to its end as well, with small networks and short trainings)
 # make benchmarks      every benchmark (QUICK=yes: each in about two minutes), into benchmarks/RESULTS.md
 # make lint            ruff, mypy, shellcheck and hadolint
 # make cluster         containers with MongoDB and a SLURM (docker/)
@@ -78,7 +79,7 @@ queue-faults: $(READY)
 
 examples: $(READY)
 	@.ci/packages cp2k=cp2k,cp2k-data:'the example with the real CP2K'
-	@$(BIN)/python -m tests.examples
+	@$(BIN)/python -m tests.examples $(if $(RUN),--run --quick)
 
 benchmarks: $(READY) $(DEEPMD_READY)
 	.venv-deepmd/bin/python -m pip install -q torch e3nn 'vesin[torch]'

@@ -30,6 +30,8 @@ COMMANDS = {
     "kill": ("control", "kill"),
     "rerun": ("rerun", "rerun"),
     "branch": ("branch", "branch"),
+    "backup": ("backup", "backup"),
+    "restore": ("backup", "restore"),
     "doctor": ("doctor", "doctor"),
     "template": ("template", "template"),
     "train": ("train", "train"),

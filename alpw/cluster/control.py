@@ -17,7 +17,7 @@ from alpw.cluster.hold import release, startable
 from alpw.cluster.queue.withdraw import withdraw
 from alpw.database import campaigns
 from alpw.database.campaigns import CampaignState
-from alpw.database.owner import is_dead, is_here, process_id
+from alpw.database.owner import WORKER_PREFIX, is_dead, is_here, process_id
 from alpw.errors import DatabaseError, InputError
 
 logger = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ def _settle(launchpad: LaunchPad, name: str, directory: Path, killed: list[str])
             break
         time.sleep(0.5)
     # Recovery marks them so without an action; a Firetask that raised has one.
-    names = [worker.WORKER_PREFIX + identity for identity in killed]
+    names = [WORKER_PREFIX + identity for identity in killed]
     ended = {"fworker.name": {"$in": names}, "state": "FIZZLED", "action": None}
     launchpad.launches.update_many(ended, {"$set": {recovery.ON_REQUEST: True}})
 

@@ -5,6 +5,10 @@ them, and at last the workflow's document with the links and a copy of all state
 between leaves Fireworks that have ended while their children wait for ever, and new ones that no workflow
 knows: whoever checks one of those out waits five minutes for the lock of a workflow that does not exist.
 The document is the last consistent state, and the launches tell what has happened since.
+
+A lock does not say whose it is. A holder that is merely slow, on a machine with too much to do, writes its
+document after its lock was taken from it, over what others have written since; so one that is seen to live is
+given longer, and a change that was lost nevertheless is done again.
 """
 
 from __future__ import annotations
@@ -16,9 +20,13 @@ from typing import Any
 from fireworks import LaunchPad
 
 from alpw.database.campaigns import now
+from alpw.database.owner import WORKER_PREFIX, is_dead, is_here
 
 #: States of Fireworks that a process outside the lock may have given them.
 _CHECKED_OUT = ("RUNNING", "RESERVED")
+#: Seconds for which a workflow may stay locked whose changes under way are all those of living processes;
+#: those that wait for the lock give up after 300.
+PATIENCE_LIVING = 120.0
 
 
 def release_stale(
@@ -30,7 +38,7 @@ def release_stale(
         launchpad: the LaunchPad.
         campaign: name of the campaign.
         locked_since: when each locked workflow was first seen; kept by the caller between calls.
-        patience: seconds for which a workflow may stay locked.
+        patience: seconds for which a workflow may stay locked; `PATIENCE_LIVING` if its holder lives.
 
     Returns:
         How many locks were stale, and how many Fireworks without workflow were deleted.
@@ -40,8 +48,11 @@ def release_stale(
     for workflow in set(locked_since) - set(present):
         del locked_since[workflow]
     moment = time.monotonic()
+    held = {workflow: moment - locked_since.setdefault(workflow, moment) for workflow in present}
     stale = [
-        workflow for workflow in present if moment - locked_since.setdefault(workflow, moment) >= patience
+        workflow
+        for workflow, seconds in held.items()
+        if seconds >= patience and (seconds >= PATIENCE_LIVING or not _holder_lives(launchpad, workflow))
     ]
     if not stale or len(stale) < len(present):
         # Beside a living holder nobody can tell whose a Firework without workflow is.
@@ -86,6 +97,64 @@ def delete_orphans(
     return len(orphans)
 
 
+def redo_lost_changes(launchpad: LaunchPad, campaign: str, patience: float) -> int:
+    """Do again what a workflow that nobody has locked does not know of Fireworks that have ended.
+
+    Two processes that hold one lock each write the whole document as they read it; the children of a Firework
+    whose end is not in the last one would wait for ever.
+
+    Args:
+        launchpad: the LaunchPad.
+        campaign: name of the campaign; none of its Fireworks is running or ready.
+        patience: seconds for which the end of a Firework may be unknown to its workflow.
+
+    Returns:
+        How many workflows had lost a change.
+    """
+    limit = (now() - timedelta(seconds=patience)).isoformat()
+    unlocked = {"locked": {"$exists": False}}
+    query = {"metadata.campaign": campaign, "state": {"$nin": ["COMPLETED", "ARCHIVED"]}, **unlocked}
+    redone = 0
+    for workflow in list(launchpad.workflows.find(query, {"nodes": 1, "fw_states": 1})):
+        lost = _unknown_ends(launchpad, workflow, {"updated_on": {"$lte": limit}})
+        mine = {"_id": workflow["_id"], **unlocked}
+        if lost and launchpad.workflows.find_one_and_update(mine, {"$set": {"locked": True}}):
+            _finish_change(launchpad, workflow["_id"])
+            launchpad.workflows.update_one({"_id": workflow["_id"]}, {"$unset": {"locked": 1}})
+            redone += 1
+    return redone
+
+
+def _holder_lives(launchpad: LaunchPad, workflow: Any) -> bool:
+    """Whether the processes that are seen to have a change of a locked workflow under way are all alive.
+
+    A Firework's last launch has a state that the workflow's document does not know yet.
+    """
+    document = launchpad.workflows.find_one({"_id": workflow}, {"nodes": 1, "fw_states": 1})
+    query = {"fw_id": {"$in": document["nodes"]}}
+    launches = launchpad.launches.find(query, {"fw_id": 1, "state": 1, "fworker.name": 1}).sort(
+        "launch_id", 1
+    )
+    last = {launch["fw_id"]: launch for launch in launches}
+    names = {
+        launch["fworker"]["name"]
+        for fw_id, launch in last.items()
+        if launch["state"] != document["fw_states"][str(fw_id)]
+    }
+    ours = [name.removeprefix(WORKER_PREFIX) for name in names if name.startswith(WORKER_PREFIX)]
+    return bool(ours) and all(is_here(identity) and not is_dead(identity) for identity in ours)
+
+
+def _unknown_ends(
+    launchpad: LaunchPad, workflow: dict[str, Any], query: dict[str, Any] | None = None
+) -> list[int]:
+    """Ids of Fireworks of a workflow whose state is another one than it says, but for those checked out."""
+    states = workflow["fw_states"]
+    wanted = {"fw_id": {"$in": workflow["nodes"]}, "state": {"$nin": list(_CHECKED_OUT)}, **(query or {})}
+    found = launchpad.fireworks.find(wanted, {"fw_id": 1, "state": 1})
+    return [firework["fw_id"] for firework in found if firework["state"] != states[str(firework["fw_id"])]]
+
+
 def _finish_change(launchpad: LaunchPad, workflow: Any) -> None:
     """Do a half-written change of a locked workflow again, from the launches; FireWorks' own `_refresh_wf`.
 
@@ -93,12 +162,7 @@ def _finish_change(launchpad: LaunchPad, workflow: Any) -> None:
     """
     document = launchpad.workflows.find_one({"_id": workflow}, {"nodes": 1, "fw_states": 1})
     before = {int(fw_id): state for fw_id, state in document["fw_states"].items()}
-    found = launchpad.fireworks.find({"fw_id": {"$in": document["nodes"]}}, {"fw_id": 1, "state": 1})
-    changed = [
-        firework["fw_id"]
-        for firework in found
-        if firework["state"] != before[firework["fw_id"]] and firework["state"] not in _CHECKED_OUT
-    ]
+    changed = _unknown_ends(launchpad, document)
     if not changed:
         return
     whole = launchpad.get_wf_by_fw_id_lzyfw(changed[0])

@@ -29,7 +29,7 @@ from alpw.database import (
     trajectories,
 )
 from alpw.database.campaigns import now
-from alpw.database.owner import is_dead
+from alpw.database.owner import WORKER_PREFIX, is_dead
 from alpw.workflows.launch import continue_campaign
 from alpw.workflows.launch_init import continue_init
 
@@ -47,7 +47,7 @@ PATIENCE_ALONE = 5.0
 #: Field of launches that the user ended.
 ON_REQUEST = "ended_on_request"
 
-_OURS = "^alpw:"
+_OURS = f"^{WORKER_PREFIX}"
 
 CONTINUE: dict[str, Callable[[LaunchPad, str], None]] = {
     campaigns.ACTIVE_LEARNING: continue_campaign,
@@ -86,7 +86,7 @@ def recover(launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float],
         alone: no worker of the campaign is known to be alive.
 
     Returns:
-        How many of each were repaired: ``locks``, ``orphans``, ``lost``, ``fizzled``.
+        How many of each were repaired: ``locks``, ``orphans``, ``lost``, ``fizzled``, ``changes``.
     """
     patience = PATIENCE_ALONE if alone else PATIENCE
     document = campaigns.get(launchpad.db, campaign)
@@ -100,6 +100,8 @@ def recover(launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float],
             lost=_rerun_lost(launchpad, campaign) + _rerun_half_reserved(launchpad, campaign, patience),
             fizzled=_rerun_fizzled(launchpad, campaign) if running else 0,
         )
+        if not active(launchpad, campaign):
+            repaired["changes"] = locks.redo_lost_changes(launchpad, campaign, patience)
         for collection in (iterations.COLLECTION, preparations.COLLECTION):
             claims.release_dead(launchpad.db[collection], campaign)
         if document["state"] in campaigns.HELD_STATES:

@@ -29,14 +29,12 @@ from alpw.cluster import recovery
 from alpw.cluster.hold import hold
 from alpw.database import campaigns
 from alpw.database.launchpad import open_launchpad
-from alpw.database.owner import is_dead, process_identity
+from alpw.database.owner import WORKER_PREFIX, is_dead, process_identity
 from alpw.errors import DatabaseError
 from alpw.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
-#: First part of the FWorker name of our own workers.
-WORKER_PREFIX = "alpw:"
 #: Seconds that a worker waits for the database to come back.
 DATABASE_PATIENCE = 600
 #: Seconds without anything to do after which a worker leaves a campaign that has not ended.

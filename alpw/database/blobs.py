@@ -12,6 +12,12 @@ from pymongo.database import Database
 BUCKET = "alpw_blobs"
 
 
+def ensure_indexes(db: Database) -> None:
+    """What the driver makes with the first file that it stores, for files that are stored otherwise."""
+    db[f"{BUCKET}.files"].create_index([("filename", 1), ("uploadDate", 1)])
+    db[f"{BUCKET}.chunks"].create_index([("files_id", 1), ("n", 1)], unique=True)
+
+
 def put(db: Database, data: bytes, **metadata: Any) -> ObjectId:
     """Store ``data`` with its sha256 and return its id."""
     bucket = gridfs.GridFSBucket(db, BUCKET)

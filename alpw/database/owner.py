@@ -9,6 +9,8 @@ import psutil
 
 #: Seconds by which a start time may differ when it is read again: the clock's steps move it.
 START_TIME_TOLERANCE = 5.0
+#: In the name of a worker's FWorker, before the worker's identity.
+WORKER_PREFIX = "alpw:"
 
 
 def process_identity(pid: int | None = None) -> str:

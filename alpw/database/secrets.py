@@ -10,6 +10,8 @@ from urllib.parse import unquote
 #: User and password of an address: all up to the last @, for whoever forgot to escape one of ``@/:?``.
 _CREDENTIALS = re.compile(r"(mongodb(?:\+srv)?://)\S*@", re.IGNORECASE)
 _IS_ADDRESS = re.compile(r"mongodb(\+srv)?://", re.IGNORECASE)
+#: Of settings in YAML or JSON, or of a shell's variables.
+_PASSWORD = re.compile(r"""password["']?\s*[:=]\s*["']?(?!null|none|~)[^\s"',}]""", re.IGNORECASE)
 #: Pieces into which a driver takes an address apart before it complains about one of them.
 _BORDERS = re.compile(r"[@/:?#\[\],&=%]+")
 #: A shorter piece of a password is no secret, and would be found in ordinary words.
@@ -41,6 +43,11 @@ def server_uri(settings: Mapping[str, Any]) -> str:
 def has_credentials(settings: Mapping[str, Any]) -> bool:
     """Whether somebody who reads these settings can log in with them."""
     return bool(settings.get("password")) or "@" in str(settings["host"])
+
+
+def holds_credentials(text: str) -> bool:
+    """Whether a text has the address of a MongoDB with a user in it, or settings with a password."""
+    return bool(_CREDENTIALS.search(text) or _PASSWORD.search(text))
 
 
 def _secrets(settings: Mapping[str, Any]) -> list[str]:

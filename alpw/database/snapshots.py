@@ -8,7 +8,7 @@ have the same hash in any database. Models and iterations name the snapshot that
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bson import Binary, ObjectId
@@ -65,6 +65,11 @@ def ids(db: Database, snapshot: str) -> list[ObjectId]:
     document = db[COLLECTION].find_one({"_id": snapshot}, {"ids": 1})
     if document is None:
         raise DatabaseError(f"no snapshot {snapshot[:12]} in database '{db.name}'")
+    return ids_of(document)
+
+
+def ids_of(document: Mapping[str, Any]) -> list[ObjectId]:
+    """The same of a snapshot's document."""
     data = document["ids"]
     return [ObjectId(bytes(data[start : start + ID_BYTES])) for start in range(0, len(data), ID_BYTES)]
 

@@ -109,6 +109,7 @@ def _outcome(context: Context, force_error: float | None = None) -> IterationOut
         frames=context.iteration.get("frames", 0),
         accurate=counts.get("accurate", 0),
         candidate=counts.get("candidate", 0),
+        unreached=context.iteration.get("unreached", 0),
         # Late labels have neither succeeded nor failed.
         selected=sum(n for state, n in states.items() if state not in configurations.PENDING_STATES),
         labelled=_labelled(context),

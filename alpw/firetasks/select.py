@@ -13,6 +13,7 @@ from bson import ObjectId
 from fireworks import FWAction, explicit_serialize
 from numpy.typing import NDArray
 
+from alpw.codes.lammps.outputs import UNPHYSICAL
 from alpw.database import configurations, models, reading, snapshots, trajectories
 from alpw.database.configurations import Role
 from alpw.firetasks.base import CampaignTask, Context
@@ -175,6 +176,9 @@ def _record(
         counts_by_group={group: dict(numbers) for group, numbers in by_group.items()},
         left_out=selection.reasons,
         ends=dict(Counter(run["end"] for run in runs)),
+        unreached=sum(
+            run["n_steps"] // run["stride"] + 1 - run["n_frames"] for run in runs if run["end"] in UNPHYSICAL
+        ),
         thresholds={
             measure: {group: asdict(bound) for group, bound in groups.items()}
             for measure, groups in bounds.items()

@@ -57,6 +57,8 @@ class IterationOutcome:
         labelled: those that have a label.
         force_error: of the model that explored, on labels that it has not seen, eV/Å; None without any.
         failure: what most of the labels that failed died of; empty if none did.
+        unreached: frames that trajectories did not come to, because they became unphysical before. Bad models
+            may agree until then, so these count as frames that are not accurate.
     """
 
     frames: int
@@ -66,11 +68,13 @@ class IterationOutcome:
     labelled: int
     force_error: float | None = None
     failure: str = ""
+    unreached: int = 0
 
     @property
     def share(self) -> float:
-        """Of accurate frames."""
-        return self.accurate / self.frames if self.frames else 0.0
+        """Of accurate frames, among those that were explored or should have been."""
+        wanted = self.frames + self.unreached
+        return self.accurate / wanted if wanted else 0.0
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,9 @@ def _found(outcome: IterationOutcome, criteria: Criteria, in_a_row: int) -> str:
         f"{outcome.share:.1%} of the frames are accurate "
         f"(strategy.accurate_ratio = {criteria.accurate_ratio:g})"
     ]
+    if outcome.unreached:
+        planned = outcome.frames + outcome.unreached
+        parts.append(f"trajectories became unphysical before {outcome.unreached} of {planned} frames")
     if criteria.max_force_rmse is not None:
         wanted = f"(strategy.{criteria.error_key} = {criteria.max_force_rmse:g})"
         error = "not known" if outcome.force_error is None else f"{outcome.force_error:.3g} eV/Å"
@@ -268,6 +275,8 @@ def _after_budget(outcome: IterationOutcome, criteria: Criteria, standing: Stand
             return f"the accurate ratio holds but the force error does not: {_LOWER}"
     elif has_ratio:
         return f"the criteria hold, but not yet in {criteria.converge_after} iterations in a row: {more}"
+    if outcome.unreached > MOSTLY * (outcome.frames + outcome.unreached):
+        return f"models drive trajectories apart: train longer, or begin with milder md_jobs; then {more}"
     failed = 1 - (outcome.accurate + outcome.candidate) / outcome.frames
     if failed > MOSTLY:
         return (

@@ -32,13 +32,29 @@ CALLS = {
     "kill": ["tiny"],
     "rerun": ["tiny", "--iteration", "0", "--from", "label"],
     "branch": ["tiny", "--at", "1"],
+    "backup": ["tiny"],
+    "restore": ["param.json"],
+    "query": ["state=labelled"],
+    "dataset snapshots": [],
+    "gather_pwdata": ["--campaign", "tiny"],
     "doctor": [],
     "db start": [],
     "db stop": [],
     "db status": [],
 }
 #: These need no database.
-OTHERS = {"template", "train", "test", "compress", "export", "import", "kpu", "to_pwdata", "calculate"}
+OTHERS = {
+    "template",
+    "train",
+    "test",
+    "compress",
+    "export",
+    "import",
+    "kpu",
+    "to_pwdata",
+    "calculate",
+    "convert-input",
+}
 
 FILES = {
     "with uri_mode": {"host": ADDRESS, "uri_mode": True, "name": "fireworks"},

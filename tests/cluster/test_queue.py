@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from fireworks import FWorker
 
-from alpw.cluster import control, recovery, worker
+from alpw.cluster import control, recovery
 from alpw.cluster import slurm as slurm_commands
 from alpw.cluster.queue import files, reconcile, submit
 from alpw.config.resource import BLOCKS, Resource
 from alpw.database import campaigns, configurations
+from alpw.database.owner import WORKER_PREFIX
 from alpw.database.summary import summarise
 
 QUEUED = {"queue_name": "debug", "memory": "1G", "walltime": "0:10:00"}
@@ -56,7 +57,7 @@ def test_a_campaign_runs_through_slurm_to_its_end(slurm, queued, launchpad, camp
         launch = launchpad.launches.find_one({"launch_id": firework["launches"][-1]})
         category = firework["spec"]["_category"]
         if category == "light":
-            assert launch["fworker"]["name"].startswith(worker.WORKER_PREFIX)
+            assert launch["fworker"]["name"].startswith(WORKER_PREFIX)
             workers.add(launch["fworker"]["name"])
             continue
         assert launch["fworker"]["name"] == f"tiny-{category}"

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -9,11 +10,10 @@ from fireworks import Firework, FWAction, FWorker, ScriptTask, Workflow
 from fireworks.core.launchpad import WFLock
 from fireworks.core.rocket_launcher import launch_rocket
 
-from alpw.cluster import recovery
-from alpw.cluster.worker import WORKER_PREFIX
+from alpw.cluster import locks, recovery
 from alpw.database import campaigns, claims, iterations
 from alpw.database.indexes import ensure_indexes
-from alpw.database.owner import process_identity
+from alpw.database.owner import WORKER_PREFIX, process_identity
 
 NAME = "c"
 
@@ -289,6 +289,62 @@ def test_a_change_of_a_workflow_that_was_cut_short_is_done_again(
     while run_one(campaign, tmp_path, monkeypatch):
         pass
     assert campaign.fireworks.distinct("state") == ["COMPLETED"]
+    assert campaign.workflows.find_one()["state"] == "COMPLETED"
+
+
+def test_a_lock_of_a_slow_process_is_broken_later_than_that_of_a_dead_one(
+    campaign, corpse, tmp_path, monkeypatch
+):
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    def release(holder, seconds):
+        [fw_id] = add(campaign, firework(campaign=holder), campaign=holder)
+        _, launch_id = campaign.checkout_fw(FWorker(WORKER_PREFIX + holder), str(tmp_path), fw_id=fw_id)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(campaign.workflows, "find_one_and_replace", die)
+            campaign.complete_launch(launch_id, FWAction())
+        held = campaign.workflows.find_one_and_update({"nodes": fw_id}, {"$set": {"locked": True}})
+        since = {held["_id"]: time.monotonic() - seconds}
+        return locks.release_stale(campaign, holder, since, recovery.PATIENCE)[0]
+
+    assert release(corpse, recovery.PATIENCE) == 1
+    living = process_identity()
+    assert release(living, recovery.PATIENCE) == 0
+    campaign.workflows.delete_many({"metadata.campaign": living})
+    assert release(living, locks.PATIENCE_LIVING) == 1
+
+
+@pytest.mark.parametrize("spawns", [False, True], ids=["children become ready", "new Fireworks are added"])
+def test_a_change_that_another_holder_of_the_lock_wrote_over_is_done_again(
+    campaign, tmp_path, monkeypatch, spawns
+):
+    """One process is slow, its lock is broken, another one changes the workflow, and the slow one goes on."""
+    slow, quick, child = firework(), firework(), firework()
+    ids = add(campaign, slow, quick, child, links={slow: [child], quick: [child]})
+    [of_slow, of_quick] = [campaign.checkout_fw(FWorker("any"), str(tmp_path), fw_id=i)[1] for i in ids[:2]]
+    replace = campaign.workflows.find_one_and_replace
+
+    def late(query, document):
+        monkeypatch.undo()
+        campaign.workflows.update_one(query, {"$unset": {"locked": 1}})
+        campaign.complete_launch(of_quick, FWAction(detours=[firework()] if spawns else None))
+        return replace(query, document)
+
+    monkeypatch.setattr(campaign.workflows, "find_one_and_replace", late)
+    campaign.complete_launch(of_slow, FWAction())
+    assert [state(campaign, fw_id) for fw_id in ids] == ["COMPLETED", "COMPLETED", "WAITING"]
+    if spawns:
+        # Which no workflow knows.
+        age(campaign, max(ids) + 1, 1000)
+    assert recover(campaign) == ({"orphans": 1} if spawns else {})
+    monkeypatch.setattr(recovery, "PATIENCE", 0.0)
+    assert recover(campaign) == {"changes": 1}
+    assert recover(campaign) == {}
+    while run_one(campaign, tmp_path, monkeypatch):
+        pass
+    assert campaign.fireworks.distinct("state") == ["COMPLETED"]
+    assert campaign.fireworks.count_documents({}) == 3 + spawns
     assert campaign.workflows.find_one()["state"] == "COMPLETED"
 
 

@@ -21,6 +21,7 @@ from alpw.formats.pwdata import write_pwdata
 from alpw.structures.atom_config import write_atom_config
 from alpw.structures.frame import Label, LabelledFrame
 from alpw.structures.read import read_structure
+from tests.examples.affordable import AFFORDABLE
 from tests.examples.expected import EXPECTED, Expected, is_split
 from tests.examples.workshop import Workshop, plan_exploration, workshop
 
@@ -59,11 +60,11 @@ every_example = pytest.mark.parametrize("name", EXPECTED)
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory) -> Workshop:
-    """Copies of all examples, without a database."""
+    """Copies of all examples with a first data set, without a database."""
     folder = tmp_path_factory.mktemp("desk")
     with workshop(folder, with_database=False) as place:
         for name in EXPECTED:
-            place.copy(name)
+            imitate_collection(place.copy(name) / "init_bulk")
         yield place
 
 
@@ -90,13 +91,29 @@ def imitate_collection(folder: Path) -> None:
 
 @every_example
 def test_the_files_of_active_learning_agree_with_what_init_bulk_leaves(desk, name):
-    imitate_collection(desk.folder / name / "init_bulk")
     explored = plan_exploration(desk.folder / name)
     assert explored.trajectories == EXPECTED[name].trajectories
     assert explored.frames == EXPECTED[name].explored
     param, resource = load_inputs(desk.folder / name / "param.json", desk.folder / name / "resource.json")
     # An example shows no key that changes nothing.
     assert [*param.notes, *resource.notes] == []
+
+
+@every_example
+def test_a_quick_run_changes_network_and_training_alone(desk, name):
+    """Structures, dynamics, thresholds and labels stay those of the example, and so does the optimizer."""
+    file = desk.folder / name / "param.json"
+    written = file.read_text()
+    desk.change(name, AFFORDABLE[name])
+    changed, (param, _) = json.loads(file.read_text()), load_inputs(file, file.parent / "resource.json")
+    file.write_text(written)
+    assert param.notes == []
+    assert param.train.descriptor.neuron == [10, 20] and param.train.fitting_net.neuron == [20, 20]
+    example = json.loads(written)
+    for content in (example, changed):
+        content["train"].pop("model", None)
+        content["train"]["optimizer"].pop("epochs")
+    assert changed == example
 
 
 @every_example

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alpw.config import load_inputs
+from alpw.config.assign import assign
 from alpw.database import daemon
 from alpw.database.launchpad import open_launchpad, prepare, write_launchpad_file
 from alpw.workflows.check import check_inputs
@@ -78,6 +79,18 @@ class Workshop:
             if "--potcar" in call:
                 (folder / POTCAR).write_text(printed)
         return folder
+
+    def change(self, name: str, assignments: Iterable[str]) -> None:
+        """Set keys of a copy's param.json, such as ``train.optimizer.epochs=2``; all others stay as they are.
+
+        Raises:
+            InputError: an assignment that is none.
+        """
+        file = self.folder / name / "param.json"
+        content = json.loads(file.read_text())
+        for assignment in assignments:
+            assign(content, assignment)
+        file.write_text(json.dumps(content, indent=4))
 
     def init_bulk(self, name: str) -> dict[str, Any]:
         """Make the first data set of a copy; returns the campaign's summary."""

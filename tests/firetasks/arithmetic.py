@@ -38,6 +38,7 @@ class Arithmetic:
         deviations: iteration -> deviation of each of `FRAMES` explored frames, eV/Å.
         training_sets: iteration -> number of labels that it was trained on.
         level: the level of theory that a run has.
+        end: how trajectories end.
     """
 
     def __init__(self, launchpad, inputs, monkeypatch) -> None:
@@ -47,6 +48,7 @@ class Arithmetic:
         self.deviations: dict[int, list[float]] = {}
         self.training_sets: dict[int, int] = {}
         self.level = "level"
+        self.end = "completed"
         self.together = threading.Barrier(1)
         monkeypatch.setattr(label, "run_label", self._label)
         monkeypatch.setattr(train.TrainModels, "work", lambda *given: self._train(*given))
@@ -107,7 +109,7 @@ class Arithmetic:
                 "step": np.arange(FRAMES),
                 "max_force_deviation": np.array(self.deviations.get(context.index, [0.0] * FRAMES)),
             }
-            record = {**plan, "end": "complete", "deviation": "dpgen"}
+            record = {**plan, "end": self.end, "deviation": "dpgen"}
             key = record.pop("key")
             trajectories.store(context.db, context.campaign, context.index, key, frames, series, record)
         return FWAction()

@@ -207,6 +207,17 @@ def test_a_campaign_in_which_three_of_ten_labels_fail_converges(arithmetic, laun
     assert arithmetic.training_sets == {0: 7, 1: 14, 2: 14}
 
 
+def test_a_campaign_whose_trajectories_broke_on_the_way_does_not_converge(arithmetic, launchpad, inputs):
+    arithmetic.end = "too_close"
+    jobs = [{"sys_idx": [0], "temps": [300], "nsteps": 190, "trj_freq": 10}]
+    arithmetic.start(explore=inputs.param["explore"] | {"md_jobs": jobs})
+    arithmetic.run()
+    document = iterations.get(launchpad.db, "tiny", 0)
+    # 20 frames were planned, and 10 are there, all of them accurate.
+    assert (document["unreached"], document["counts"]["accurate"]) == (10, 10)
+    assert document["verdict"] == "exhausted" and "50.0% of the frames are accurate" in document["reason"]
+
+
 @pytest.mark.parametrize("quorum", [1.0, 0.4])
 def test_a_campaign_in_which_all_labels_fail_stalls_with_the_most_frequent_reason(
     arithmetic, launchpad, inputs, quorum

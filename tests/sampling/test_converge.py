@@ -33,6 +33,17 @@ def test_converges_at_the_ratio_itself():
     assert judged(accurate=94, candidate=6).verdict is Verdict.CONTINUE
 
 
+def test_frames_that_trajectories_broke_before_are_not_accurate():
+    """A committee that has learnt too little agrees on the few frames before its atoms collide."""
+    broken = {"frames": 46, "accurate": 46, "candidate": 0, "selected": 4, "labelled": 4, "unreached": 1166}
+    found = judged(**broken)
+    assert found.verdict is Verdict.CONTINUE and not found.stage_converged
+    assert "3.8% of the frames are accurate" in found.reason and "before 1166 of 1212 frames" in found.reason
+    ended = judged(**broken, budgets=[LABELS])
+    assert ended.verdict is Verdict.EXHAUSTED and "train longer" in ended.next_step
+    assert judged(accurate=95, candidate=5, frames=100, unreached=1).verdict is Verdict.CONTINUE
+
+
 def test_an_easy_first_stage_does_not_converge_the_campaign_but_the_stage():
     first = judged(last_stage=False, accurate=100, candidate=0, selected=0, labelled=0)
     assert first.verdict is Verdict.CONTINUE and first.stage_converged

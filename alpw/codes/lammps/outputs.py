@@ -37,6 +37,18 @@ class EndReason(str, Enum):
     TIMEOUT = "timeout"
 
 
+UNPHYSICAL = frozenset(
+    {
+        EndReason.LOST_ATOMS,
+        EndReason.NAN,
+        EndReason.TEMPERATURE,
+        EndReason.TOO_CLOSE,
+        EndReason.FORCE,
+        EndReason.EXPANSION,
+    }
+)
+"""Ends of trajectories that the model drove where no atoms go."""
+
 LAMMPS_MESSAGES = (
     ("Lost atoms", EndReason.LOST_ATOMS),
     ("Non-numeric", EndReason.NAN),

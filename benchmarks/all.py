@@ -35,6 +35,7 @@ BENCHMARKS = {
     "formats": "Reading MOVEMENT and OUTCAR",
     "launch": "Fireworks per minute into SLURM",
     "campaign_growth": "What a label costs the database while a campaign grows",
+    "dataset": "The labelled data set at size",
     "strategies": "Campaigns by committee, KPU and random choice",
 }
 

@@ -94,9 +94,21 @@ def one_thread() -> dict[str, str]:
 
 
 def run_python(
-    script: Path, arguments: list[str], *, python: Path | str = sys.executable, timeout: float = 3600
+    script: Path,
+    arguments: list[str],
+    *,
+    python: Path | str = sys.executable,
+    timeout: float = 3600,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """Run a script in a process of its own, with one thread, and read the JSON object of its last line.
+
+    Args:
+        script: the file.
+        arguments: of its command line.
+        python: runs it.
+        timeout: s.
+        progress: pass on what it says on standard error.
 
     Raises:
         AlpwError: the script failed; with the end of what it said.
@@ -106,11 +118,12 @@ def run_python(
     done = subprocess.run(
         [str(python), str(script), *arguments],
         env=one_thread(),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=None if progress else subprocess.PIPE,
         text=True,
         timeout=timeout,
         check=False,
     )
     if done.returncode:
-        raise AlpwError(f"{script.name} failed:\n{done.stderr[-2000:]}")
+        raise AlpwError(f"{script.name} failed:\n{(done.stderr or '')[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,7 @@ def structure_document(atoms: Atoms) -> dict[str, Any]:
             "positions": encode(atoms.positions.astype(np.float64)),
             "pbc": [bool(periodic) for periodic in atoms.pbc],
         },
-        "formula": atoms.get_chemical_formula(),
-        "chemical_system": "-".join(sorted(set(atoms.get_chemical_symbols()))),
+        **_composition(np.sort(atoms.numbers).astype("<i4").tobytes()),
         "n_atoms": len(atoms),
         "structure_hash": structure_hash(atoms),
     }
@@ -43,6 +43,14 @@ def structure_document(atoms: Atoms) -> dict[str, Any]:
         document["volume"] = volume
         document["density"] = float(atoms.get_masses().sum()) / volume * _GRAMS_PER_CM3
     return document
+
+
+@lru_cache(maxsize=256)
+def _composition(numbers: bytes) -> dict[str, str]:
+    """Formula and elements of ascending atomic numbers; frames mostly come many of a kind."""
+    atoms = Atoms(numbers=np.frombuffer(numbers, dtype="<i4"))
+    elements = sorted(set(atoms.get_chemical_symbols()))
+    return {"formula": atoms.get_chemical_formula(), "chemical_system": "-".join(elements)}
 
 
 def _volume(atoms: Atoms) -> float | None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 PAGE = 500
 """documents that a cursor fetches at a time"""
 
+NOT_REMOVED = {"$ne": State.REMOVED.value}
+
 HAS_LABEL = {
     "$or": [
         {"state": State.LABELLED.value},
@@ -60,7 +62,7 @@ class Dataset:
         self.db = db
         self.query = _resolved(db, dict(query or {}))
         if not _names_state(self.query):
-            self.query = _both(self.query, {"state": {"$ne": State.REMOVED.value}})
+            self.query = _both(self.query, {"state": NOT_REMOVED})
 
     def where(self, query: Mapping[str, Any]) -> Dataset:
         """Those of them that match another query too."""
@@ -69,6 +71,8 @@ class Dataset:
     @property
     def labelled(self) -> Dataset:
         """Those that have a label which can be trusted."""
+        if self.query.get("state") == NOT_REMOVED:
+            return Dataset(self.db, {**self.query, "state": State.LABELLED.value})
         return self.where(HAS_LABEL)
 
     def count(self) -> int:
@@ -126,8 +130,11 @@ class Dataset:
         Returns:
             name -> array of shape ``(count,)``.
         """
-        rows = list(self.documents(dict.fromkeys(names, 1)))
-        return {name: _column([value(row, name) for row in rows]) for name in names}
+        columns: dict[str, list[Any]] = {name: [] for name in names}
+        for row in self.documents(dict.fromkeys(names, 1)):
+            for name, found in columns.items():
+                found.append(value(row, name))
+        return {name: _column(found) for name, found in columns.items()}
 
     def torch_batches(self, size: int, *, seed: int | None = None) -> Iterator[dict[str, Any]]:
         """Tensors of so many labelled frames at a time, atoms of all frames in one row after another.

@@ -70,8 +70,9 @@ def same_atoms(atoms: Atoms, other: Atoms, tolerance: float = TOLERANCE) -> NDAr
 def _rows(atoms: Atoms, tolerance: float) -> NDArray[np.int64]:
     """Species and grid point of each atom, ``(n_atoms, 4)``."""
     complete = atoms.cell.complete()
+    scaled = np.linalg.solve(complete.T, atoms.positions.T).T
     points = _DIVISIBLE * np.maximum(1, np.rint(complete.lengths() / (_DIVISIBLE * tolerance)))
-    grid = np.rint(complete.scaled_positions(atoms.positions) * points).astype("<i8")
+    grid = np.rint(scaled * points).astype("<i8")
     periodic = np.asarray(atoms.pbc)
     grid[:, periodic] %= points[periodic].astype("<i8")
     return np.column_stack([np.asarray(atoms.numbers, dtype="<i8"), grid])

@@ -8,13 +8,15 @@ from typing import Any
 
 import bson
 import mongomock
+from bson import Timestamp
 from mongomock import aggregate
 from mongomock.filtering import filter_applies
-from mongomock.helpers import get_value_by_dot, patch_datetime_awareness_in_document
+from mongomock.helpers import get_value_by_dot, hashdict, patch_datetime_awareness_in_document
 
 from alpw.database.embedded.checks import CHANGING, check_places
 from alpw.database.embedded.errors import MongoError, not_implemented
-from alpw.database.embedded.shortcuts import counted, in_order
+from alpw.database.embedded.matching import verdict
+from alpw.database.embedded.shortcuts import counted, distinct, in_order, projected
 from alpw.database.embedded.store import CODEC, ServerStore, encoded
 
 Document = dict[str, Any]
@@ -61,7 +63,7 @@ class Collection(_Engine):
         chosen = itertools.islice(matching, skip, skip + limit if limit else None)
         if not projection:
             return list(chosen)
-        return [super(Collection, self)._copy_only_fields(found, projection, dict) for found in chosen]
+        return [self._copy_only_fields(found, projection, dict) for found in chosen]
 
     def run_pipeline(self, pipeline: list[Document]) -> list[Document]:
         """The result of an aggregation, to be read only."""
@@ -75,6 +77,10 @@ class Collection(_Engine):
             documents = [_copy(found) for found in documents]
         return list(aggregate.process_pipeline(documents, self.database, pipeline, None))
 
+    def distinct(self, key: str, filter: Document | None = None, session: Any = None) -> list[Any]:
+        found = distinct(self.select(filter or {}), key)
+        return super().distinct(key, filter) if found is None else found
+
     def check_no_arrays(self, paths: Iterable[str]) -> None:
         """Refuse a unique index on these fields where a document has an array in one."""
         for document in self._store.documents:
@@ -83,13 +89,38 @@ class Collection(_Engine):
 
     def _iter_documents(self, filter: Document) -> Iterator[Document]:
         candidates = self._store.candidates(filter)
-        if candidates is None:
-            return super()._iter_documents(filter)
-        documents, rest = candidates
-        return (document for document in documents if not rest or filter_applies(rest, document))
+        documents, rest = candidates or (list(self._store.documents), filter)
+        if not rest:
+            return iter(documents)
+        if not documents:
+            # A filter that is wrong is an error even then.
+            filter_applies(rest, {})
+        certain = verdict(rest)
+        return (found for found in documents if _applies(certain(found), rest, found))
 
     def _copy_only_fields(self, doc: Document, fields: Any, container: type) -> Document:
-        return doc if fields is UNCOPIED else super()._copy_only_fields(doc, fields, container)
+        if fields is UNCOPIED:
+            return doc
+        shown = projected(doc, fields) if fields else None
+        return super()._copy_only_fields(doc, fields, container) if shown is None else shown
+
+    def _insert(self, data: Any, session: Any = None, ordered: bool = True) -> Any:
+        """Add a document, checked as far as one that came as BSON has to be."""
+        if wrong := [name for name in data if name.startswith("$")]:
+            raise MongoError(52, f"The dollar ($) prefixed field '{wrong[0]}' is not allowed at the top")
+        if any(isinstance(value, Timestamp) for value in data.values()):
+            data = patch_datetime_awareness_in_document(data)
+        data.setdefault("_id", bson.ObjectId())
+        key = hashdict(data["_id"]) if isinstance(data["_id"], dict) else data["_id"]
+        if key in self._store:
+            raise mongomock.DuplicateKeyError("E11000 Duplicate Key Error", 11000)
+        self._store[key] = data
+        try:
+            self._ensure_uniques(data)
+        except mongomock.DuplicateKeyError:
+            del self._store[key]
+            raise
+        return data["_id"]
 
     def _update(self, spec: Document, document: Any, upsert: bool = False, multi: bool = False) -> Document:
         """Update one document after the other, each wholly or not at all.
@@ -116,9 +147,10 @@ class Collection(_Engine):
     def _replace(self, old: Document, new: Document) -> bool:
         if new.get("_id") != old["_id"]:
             raise MongoError(66, "the update would modify the immutable field '_id'")
-        if encoded(new) == bson.encode(old):
+        body = encoded(new)
+        if body == bson.encode(old):
             return False
-        self._store[old["_id"]] = new
+        self._store.put(old["_id"], body)
         try:
             self._ensure_uniques(new)
         except mongomock.DuplicateKeyError:
@@ -148,6 +180,10 @@ class Collection(_Engine):
 
 
 _MISSING = object()
+
+
+def _applies(certain: bool | None, query: Document, document: Document) -> bool:
+    return filter_applies(query, document) if certain is None else certain
 
 
 def _value(document: Document, path: str) -> Any:

@@ -8,7 +8,7 @@ within the path. So a document that a query for equality can match is under one 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -35,28 +35,21 @@ class Lookup:
 
     def remove(self, key: Any, document: dict[str, Any]) -> None:
         for path, table in self.tables.items():
-            for value in _filed_under(document, path):
-                table[value].discard(key)
-                if not table[value]:
-                    del table[value]
+            _take_out(table, _filed_under(document, path), key)
+
+    def replace(self, key: Any, old: dict[str, Any], new: dict[str, Any]) -> None:
+        """File a document anew, by the fields that have changed."""
+        for path, table in self.tables.items():
+            before, after = _filed_under(old, path), _filed_under(new, path)
+            if before != after:
+                _take_out(table, before - after, key)
+                for value in after - before:
+                    table.setdefault(value, set()).add(key)
 
     def candidates(self, query: dict[str, Any], documents: dict[Any, dict]) -> Candidates | None:
-        """Keys of all documents that may match, and what is still to ask of them; None if no field helps."""
-        parts = []
-        rest = dict(query)
-        for path, values, alone in _equalities(query):
-            if path == "_id":
-                parts.append([{value for value in values if value in documents}])
-                if alone and all(isinstance(value, (ObjectId, str)) for value in values):
-                    # A number may be equal to one of another kind, these only to themselves.
-                    del rest[path]
-            elif path in self.tables:
-                table = self.tables[path]
-                wanted = {_filed(value) for value in values}
-                parts.append([table[value] for value in (*wanted, OTHER) if value in table])
-                if alone and OTHER not in table:
-                    # All that is under these values matches, and nothing else does.
-                    del rest[path]
+        """Keys of all that may match, and what is still to ask of them; None where no field helps."""
+        parts: list[list[set]] = []
+        rest = self._unanswered(query, documents, parts)
         if not parts:
             return None
         parts.sort(key=lambda sets: sum(map(len, sets)))
@@ -64,6 +57,39 @@ class Lookup:
         for sets in parts[1:]:
             keys = set().union(*(keys & matching for matching in sets))
         return keys, rest
+
+    def _unanswered(
+        self, query: dict[str, Any], documents: dict[Any, dict], parts: list[list[set]]
+    ) -> dict[str, Any]:
+        """What of a query the tables leave open; their sets go to ``parts``, a list for each condition."""
+        rest: dict[str, Any] = {}
+        for path, wanted in query.items():
+            if path == "$and":
+                left = [self._unanswered(part, documents, parts) for part in wanted]
+                wanted = [part for part in left if part]
+            elif not path.startswith("$") and (values := _equalities(wanted)) is not None:
+                is_alone = not isinstance(wanted, dict) or len(wanted) == 1
+                if path == "_id":
+                    parts.append([{value for value in values if value in documents}])
+                    if is_alone and all(isinstance(value, (ObjectId, str)) for value in values):
+                        continue
+                elif path in self.tables:
+                    table = self.tables[path]
+                    places = {_filed(value) for value in values}
+                    parts.append([table[value] for value in (*places, OTHER) if value in table])
+                    if is_alone and OTHER not in table:
+                        # All that is under these values matches, and nothing else does.
+                        continue
+            if path != "$and" or wanted:
+                rest[path] = wanted
+        return rest
+
+
+def _take_out(table: dict[Any, set], values: set, key: Any) -> None:
+    for value in values:
+        table[value].discard(key)
+        if not table[value]:
+            del table[value]
 
 
 def _filed_under(document: dict[str, Any], path: str) -> set:
@@ -86,19 +112,9 @@ def _filed(value: Any) -> Any:
     return value if isinstance(value, FILED) else OTHER
 
 
-def _equalities(query: dict[str, Any], alone: bool = True) -> Iterator[tuple[str, list, bool]]:
-    """The fields that a query wants to equal a plain value, or one of several.
-
-    And whether the query has that condition in its first place and asks nothing else of the field.
-    """
-    for path, wanted in query.items():
-        if path == "$and":
-            for part in wanted:
-                yield from _equalities(part, alone=False)
-        elif not path.startswith("$"):
-            values, only = [wanted], alone
-            if isinstance(wanted, dict):
-                values = [wanted["$eq"]] if "$eq" in wanted else wanted.get("$in", [OTHER])
-                only = alone and len(wanted) == 1
-            if all(isinstance(value, LOOKED_UP) for value in values):
-                yield path, values, only
+def _equalities(wanted: Any) -> list | None:
+    """The plain values one of which a condition wants; None if it wants anything else."""
+    values = [wanted]
+    if isinstance(wanted, dict):
+        values = [wanted["$eq"]] if "$eq" in wanted else wanted.get("$in", [OTHER])
+    return values if all(isinstance(value, LOOKED_UP) for value in values) else None

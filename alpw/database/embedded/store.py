@@ -129,7 +129,10 @@ class CollectionStore(store.CollectionStore):
             self.journal.record("INSERT OR REPLACE INTO collections VALUES (?)", self.namespace)
 
     def __setitem__(self, key: Any, document: dict[str, Any]) -> None:
-        body = encoded(document)
+        self.put(key, encoded(document))
+
+    def put(self, key: Any, body: bytes) -> None:
+        """Add or replace a document that is encoded already."""
         self.create()
         row = self.rows.get(_key(key))
         if row is None:
@@ -141,10 +144,11 @@ class CollectionStore(store.CollectionStore):
         """Put a document that is in the file already."""
         key = _key(document["_id"])
         if key in self.rows:
-            self.lookup.remove(key, self._documents[key])
+            self.lookup.replace(key, self._documents[key], document)
+        else:
+            self.lookup.add(key, document)
         self.rows[key] = row
         super().__setitem__(key, document)
-        self.lookup.add(key, document)
 
     def __delitem__(self, key: Any) -> None:
         self.lookup.remove(_key(key), self._documents[_key(key)])

@@ -25,6 +25,7 @@ from alpw.cli.common import (
     print_json,
 )
 from alpw.cli.data import opened
+from alpw.cli.export import DeepmdPython
 from alpw.database.configurations import Role
 from alpw.dataset.intake import FileReport, Stored, Terms, import_files, reading
 from alpw.dataset.level import UNKNOWN_LEVEL
@@ -90,14 +91,7 @@ def import_(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="MODEL", help="For a model: where to write ours.")
     ] = None,
-    deepmd_python: Annotated[
-        Path | None,
-        typer.Option(
-            "--deepmd-python",
-            metavar="FILE",
-            help="For a model: Python with deepmd-kit; $ALPW_DEEPMD_PYTHON, or this one, by default.",
-        ),
-    ] = None,
+    deepmd_python: DeepmdPython = None,
     force: Annotated[bool, typer.Option("--force", help="For a model: replace a file.")] = False,
     as_json: AsJson = False,
     launchpad: LaunchpadFile = None,

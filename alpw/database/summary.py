@@ -16,7 +16,10 @@ from alpw.database.configurations import State
 
 @dataclass(frozen=True)
 class IterationSummary:
-    """Counts and held-out errors (eV/Å, eV/atom) of one iteration; errors are None before they are known."""
+    """Counts and held-out errors (eV/Å, eV/atom) of one iteration; errors are None before they are known.
+
+    ``unreached`` frames are those that trajectories did not come to, because they became unphysical before.
+    """
 
     index: int
     stage: str
@@ -29,6 +32,7 @@ class IterationSummary:
     quarantined: int
     force_rmse_heldout: float | None
     energy_rmse_heldout: float | None
+    unreached: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,7 @@ def _iteration(document: dict[str, Any], states: dict[str, int]) -> IterationSum
         quarantined=states.get(State.QUARANTINED.value, 0),
         force_rmse_heldout=heldout.get("force_rmse"),
         energy_rmse_heldout=heldout.get("energy_rmse"),
+        unreached=document.get("unreached", 0),
     )
 
 

@@ -90,7 +90,8 @@ def draw_forces(picture: Picture) -> None:
         if k % 100 == 0:
             picture.progress(k)
     occupied = np.flatnonzero(sum(counts.values()))
-    shown = slice(occupied[0], occupied[-1] + 1)
+    # An empty bin at either side closes the steps.
+    shown = slice(max(occupied[0] - 1, 0), min(occupied[-1] + 2, len(edges) - 1))
     with drawing(picture.file, 6.4, 4.0, _title(picture, note), picture.dpi) as figure:
         axes = figure.subplots()
         order = sorted(counts, key=lambda number: -counts[number].sum())

@@ -235,8 +235,8 @@ def test_frames_with_the_same_energy_are_near_only_if_their_atoms_are(db):
     turned.atoms.rotate(90, "x", rotate_cell=True)
     turned.atoms.translate([0.3, 0.2, 0.1])
     near = [add(db, "turned", turned), add(db, "moved", changed(frame, moved=0.004))]
-    far = add(db, "far", changed(frame, moved=0.05))
-    assert found(look(db)["near-duplicates"]) == near and far
+    add(db, "far", changed(frame, moved=0.05))
+    assert found(look(db)["near-duplicates"]) == near
 
 
 def test_scores_are_those_of_the_textbook():

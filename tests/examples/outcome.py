@@ -42,10 +42,15 @@ class Outcome(NamedTuple):
         return self.campaign["iterations"] if self.campaign else []
 
     @property
+    def unreached(self) -> int:
+        """Frames of iteration 0 that its trajectories broke before."""
+        return self.iterations[0]["unreached"] if self.campaign else 0
+
+    @property
     def explored(self) -> Exploration:
-        """Iteration 0: what it explored, or else what it would."""
-        frames = self.iterations[0]["frames"] if self.campaign else self.planned.frames
-        return Exploration(self.planned.trajectories, frames)
+        """Iteration 0: what it explored, or came to know that it cannot, or else what it would."""
+        first = self.iterations[0]["frames"] + self.unreached if self.campaign else self.planned.frames
+        return Exploration(self.planned.trajectories, first)
 
     def frames(self, role: str) -> int:
         return sum(structure["frames"].get(role, 0) for structure in self.summary["structures"])
@@ -97,7 +102,8 @@ def table_of(outcomes: Iterable[Outcome]) -> Table:
             _pair(outcome.frames("train") + outcome.frames("validation"), expected.frames),
             f"{outcome.frames('train')}/{outcome.frames('validation')}",
             f"{_pair(explored.trajectories, expected.trajectories)} trajectories, "
-            f"{_pair(explored.frames, expected.explored)} frames",
+            f"{_pair(explored.frames, expected.explored)} frames"
+            + (f", {outcome.unreached} not reached" if outcome.unreached else ""),
             "\n".join(outcome.changes) or "unchanged",
             _end(outcome),
             f"{outcome.seconds:.0f}",

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import ValidationError
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from rich.console import Console
 from rich.text import Text
 
@@ -23,6 +23,9 @@ from alpw.findings import Severity
 
 #: Exit statuses of every command.
 EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
+
+REFUSED_QUERIES = (2, 9, 14, 51091, 238)
+"""MongoDB's codes for what is no filter: bad value, not parsed, wrong type, pattern, not implemented"""
 
 #: How findings look on the screen.
 STYLES = {
@@ -92,6 +95,11 @@ def errors_as_exit_status() -> Iterator[None]:
     except AlpwError as error:
         _complain(str(error))
         raise typer.Exit(EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED) from error
+    except OperationFailure as error:
+        refused = error.code in REFUSED_QUERIES
+        reason = (error.details or {}).get("errmsg") or str(error).split(", full error")[0]
+        _complain(f"query: MongoDB refuses it: {reason}" if refused else reason)
+        raise typer.Exit(EXIT_BAD_INPUT if refused else EXIT_FAILED) from error
     except (OSError, PyMongoError) as error:
         _complain(str(error).splitlines()[0])
         raise typer.Exit(EXIT_FAILED) from error

@@ -27,6 +27,7 @@ from alpw.cli.common import (
 from alpw.cli.data import opened
 from alpw.cli.export import DeepmdPython
 from alpw.database.configurations import Role
+from alpw.dataset.dataset import check_tag
 from alpw.dataset.intake import FileReport, Stored, Terms, import_files, reading
 from alpw.dataset.level import UNKNOWN_LEVEL
 from alpw.errors import InputError
@@ -110,8 +111,10 @@ def import_(
     Example: `alpw import model.pb -o model.pt`
     """
     with errors_as_exit_status():
+        if tag is not None:
+            check_tag(tag)
         terms = Terms(
-            to=to or Terms.to,
+            to=Terms.to if to is None else to,
             role=role,
             tag=tag,
             level=level,
@@ -158,6 +161,8 @@ def import_(
             print_json({**said, "files": list(map(asdict, reports))})
         else:
             _show(reports, terms)
+            if not terms.copies and any(report.duplicates for report in reports):
+                note("duplicates are in this database already; --copies takes those of other data sets, too")
         if any(report.error for report in reports):
             raise typer.Exit(EXIT_BAD_INPUT)
         if any(report.conflicts for report in reports):

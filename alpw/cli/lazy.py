@@ -40,7 +40,9 @@ def lazy_group(package: str, commands: Mapping[str, tuple[str, str]]) -> type[Ty
             module, attribute = commands[name]
             found = getattr(import_module(f"{package}.{module}"), attribute)
             if isinstance(found, typer.Typer):
-                return typer.main.get_command(found)
+                group = typer.main.get_command(found)
+                group.name = name
+                return group
             single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
             single.command(name)(found)
             return typer.main.get_command(single)

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 from bson import ObjectId
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
-from alpw.cli.common import AsJson, LaunchpadFile, console, errors_as_exit_status, note, print_json
+from alpw.cli.common import LaunchpadFile, console, errors_as_exit_status, note, print_json
 from alpw.cli.data import Query, opened, plain, selected
 from alpw.database.configurations import COLLECTION
 from alpw.dataset import Dataset
@@ -23,6 +24,9 @@ from alpw.dataset.dataset import value
 from alpw.dataset.fields import FIELDS
 from alpw.dataset.language import ARRAYS, field
 from alpw.errors import InputError
+
+WIDE = 240
+"""columns of a table that goes to a file"""
 
 ON_SCREEN = 20
 """rows of a table, unless more are asked for"""
@@ -54,7 +58,7 @@ def query(
     ] = None,
     count: Annotated[bool, typer.Option("--count", help="Say how many match.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
-    as_json: AsJson = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
     launchpad: LaunchpadFile = None,
 ) -> None:
     """Show configurations that match a query, in shorthand or as MongoDB writes it.
@@ -83,7 +87,9 @@ def query(
             _print_csv(documents, shown or list(COLUMNS))
         else:
             rows = list(documents)
-            console.print(_table(rows, shown or list(COLUMNS)))
+            # In a file or pipe there is no edge to break lines at.
+            wide = Console(width=WIDE, markup=False, highlight=False)
+            (console if console.is_terminal else wide).print(_table(rows, shown or list(COLUMNS)))
             if len(rows) == most and (total := dataset.count()) > most:
                 note(f"{most} of {total}; --limit 0 shows all")
 
@@ -129,7 +135,8 @@ def _table(documents: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Ta
     for name in columns:
         unit = FIELDS[name].unit if name in FIELDS else ""
         title = name.removeprefix("source.").removeprefix("_").replace("uncertainty.", "")
-        table.add_column(f"{title}\n{unit}" if unit else title, overflow="fold")
+        heading = f"{title}\n{unit}" if unit else title
+        table.add_column(heading, overflow="fold", no_wrap=name == "_id")
     for document in documents:
         table.add_row(*(_cell(value(document, name)) for name in columns))
     return table

@@ -201,7 +201,12 @@ class Dataset:
         return {name: Dataset(self.db, _these(ids)) for name, ids in members.items()}
 
     def tag(self, name: str) -> int:
-        """Give them a tag; returns how many had not had it."""
+        """Give them a tag; returns how many had not had it.
+
+        Raises:
+            InputError: the name has blanks, which a query could not name, or nothing at all.
+        """
+        check_tag(name)
         return self._update({"tags": {"$ne": name}}, {"$addToSet": {"tags": name}})
 
     def untag(self, name: str) -> int:
@@ -238,6 +243,16 @@ class Dataset:
     def _update(self, only: dict[str, Any], change: dict[str, Any]) -> int:
         query = _both(self.query, only)
         return int(self.db[COLLECTION].update_many(query, change).modified_count)
+
+
+def check_tag(name: str) -> None:
+    """See that a tag is one word.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not name or any(sign.isspace() or sign == "," for sign in name):
+        raise InputError(f"{name!r} is no tag; one word without commas makes one", key="tag")
 
 
 def value(document: Mapping[str, Any], path: str) -> Any:

@@ -128,7 +128,7 @@ def _write_parts(
     exported.parts = {name: len(ids) for name, ids in members.items()}
     empty = [name for name, ids in members.items() if not ids]
     if empty and len(empty) < len(members):
-        raise AlpwError(
+        raise InputError(
             f"{', '.join(empty)} would be empty: too few trajectories; --by-frame divides single frames"
         )
     frames = {

@@ -9,7 +9,7 @@ Shorthand is terms side by side, which must all hold: ``FIELD OP VALUE`` without
 | `state=labelled,quarantined` | one of several |
 | `formula~^Si` | matches a regular expression |
 | `pressure?`, `!pressure` | is there, is not there |
-| `element=O` | has this element |
+| `element=O`, `element=C,O` | has this element, has one of these |
 | `snapshot=NAME` | belongs to a named snapshot |
 """
 
@@ -24,9 +24,12 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
+from ase.data import atomic_numbers
+from ase.formula import Formula
 from bson import ObjectId, json_util
 from bson.errors import InvalidId
 
+from alpw.database.configurations import Role, State
 from alpw.dataset.fields import FIELDS, NAMES
 from alpw.errors import InputError
 
@@ -122,7 +125,8 @@ def _term(word: str) -> dict[str, Any]:
     if match and bool(match["absent"]) != bool(match["present"]):
         return {field(match["field"]): {"$exists": not match["absent"]}}
     raise InputError(
-        f"{word!r} is no term; write FIELD=VALUE, with =, !=, >, >=, <, <= or ~ (docs/data.md)", key="query"
+        f"{word!r} is no term; write FIELD=VALUE without blanks, with =, !=, >, >=, <, <= or ~",
+        key="query",
     )
 
 
@@ -139,8 +143,10 @@ def _comparison(name: str, operator: str, text: str) -> dict[str, Any]:
         _regular(text)
         return {path: {"$regex": text}}
     values = [_value(name, kind, part) for part in text.split(",")] if operator in ("=", "!=") else []
-    if path == "chemical_system":
-        values = ["-".join(sorted(system.split("-"))) for system in values]
+    if path in _SPELLINGS:
+        values = [_SPELLINGS[path](written) for written in values]
+    if wrong := [one for one in values if path in _CHOICES and one not in _CHOICES[path]]:
+        raise InputError(f"{name} is one of {', '.join(_CHOICES[path])}, not {wrong[0]!r}", key="query")
     if len(values) > 1:
         return {path: {"$in" if operator == "=" else "$nin": values}}
     value = values[0] if values else _value(name, kind, text)
@@ -148,11 +154,14 @@ def _comparison(name: str, operator: str, text: str) -> dict[str, Any]:
 
 
 def _element(operator: str, text: str) -> dict[str, Any]:
-    contains = [{"chemical_system": {"$regex": rf"\b{re.escape(symbol)}\b"}} for symbol in text.split(",")]
+    symbols = text.split(",")
+    if unknown := [symbol for symbol in symbols if symbol not in atomic_numbers]:
+        raise InputError(f"{unknown[0]!r} is no element", key="query")
+    has_one = {"chemical_system": {"$regex": rf"\b({'|'.join(symbols)})\b"}}
     if operator == "=":
-        return _joined(contains)
+        return has_one
     if operator == "!=":
-        return {"$nor": contains}
+        return {"$nor": [has_one]}
     raise InputError("element takes '=' and '!=' only", key="query")
 
 
@@ -161,6 +170,26 @@ def _regular(text: str) -> None:
         re.compile(text)
     except re.error as error:
         raise InputError(f"{text!r} is no regular expression: {error}", key="query") from error
+
+
+def _formula(text: str) -> str:
+    """A formula as documents have it, in Hill's order; what is none stays as it is."""
+    try:
+        return str(Formula(text).convert("hill"))
+    except ValueError:
+        return text
+
+
+_SPELLINGS: dict[str, Callable[[str], str]] = {
+    "chemical_system": lambda text: "-".join(sorted(text.split("-"))),
+    "formula": _formula,
+}
+"""how documents write what people write in several ways"""
+
+_CHOICES = {
+    "state": tuple(state.value for state in State),
+    "role": tuple(role.value for role in Role),
+}
 
 
 def _value(name: str, kind: str, text: str) -> Any:

@@ -151,7 +151,7 @@ def test_parts_have_whole_trajectories_and_snapshots_are_queries(db):
     result = alpw(
         "export", "snapshot=paper", "--to", "extxyz", "-o", "new", "--split", "train=0.9,valid=1e-9"
     )
-    assert result.exit_code == 1 and "valid would be empty" in result.stderr and not Path("new").exists()
+    assert result.exit_code == 2 and "valid would be empty" in result.stderr and not Path("new").exists()
 
 
 def test_what_is_there_is_replaced_on_demand_and_only_if_it_is_a_data_set(db):

@@ -21,6 +21,8 @@ from alpw.errors import InputError
         ('file="/a b/OUTCAR"', {"source.file": "/a b/OUTCAR"}),
         ('{"max_force": {"$gt": 5}}', {"max_force": {"$gt": 5}}),
         ('{"_id": {"$oid": "0123456789abcdef01234567"}}', {"_id": ObjectId("0123456789abcdef01234567")}),
+        ("formula=Cu24Au8", {"formula": "Au8Cu24"}),
+        ("element=C,O", {"chemical_system": {"$regex": r"\b(C|O)\b"}}),
         ("settings.encut>=400", {"settings.encut": {"$gte": 400}}),
     ],
 )
@@ -43,6 +45,8 @@ def test_queries(text, query):
         ("silicon", "is no term"),
         ("snapshot>paper", "'=' only"),
         ("formula='Si", "quotation"),
+        ("element=Xx", "no element"),
+        ("state=bogus", "state is one of candidate"),
     ],
 )
 def test_what_is_no_query_says_why(text, complaint):

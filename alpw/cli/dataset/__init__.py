@@ -23,7 +23,10 @@ COMMANDS = {
 }
 
 app = typer.Typer(
-    cls=lazy_group("alpw.cli.dataset", COMMANDS), no_args_is_help=True, rich_markup_mode="markdown"
+    cls=lazy_group("alpw.cli.dataset", COMMANDS),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    add_completion=False,
 )
 
 

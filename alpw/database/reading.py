@@ -62,8 +62,12 @@ def with_arrays(db: Database, documents: Sequence[dict[str, Any]]) -> list[dict[
         return list(documents)
     arrays = db[COLLECTION].find({"_id": {"$in": shared}}, dict.fromkeys(ARRAYS, 1))
     found = {document["_id"]: document for document in arrays}
-    if missing := [str(identity) for identity in shared if identity not in found]:
-        raise DatabaseError(f"configuration {missing[0]} is not in '{db.name}.{COLLECTION}'")
+    for document in documents:
+        if "reference" in document and document["reference"] not in found:
+            gone = (
+                f"configuration {document['_id']} shares the arrays of {document['reference']}, which is gone"
+            )
+            raise DatabaseError(f"{gone}; `alpw dataset health` lists all such, and how to remove them")
     return [
         document | found.get(document.get("reference"), {}) | {"_id": document["_id"]}
         for document in documents

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from alpw.database.arrays import decode, encode
+from alpw.errors import DatabaseError
 
 
 @given(arrays(st.sampled_from([np.float64, np.float32, np.int32, np.int64]), array_shapes(max_dims=3)))
@@ -31,5 +32,5 @@ def test_non_contiguous_and_big_endian_arrays_keep_their_values(mongo):
 def test_a_damaged_document_is_an_error():
     document = encode(np.zeros((2, 3)))
     document["shape"] = [2, 4]
-    with pytest.raises(ValueError, match="reshape"):
+    with pytest.raises(DatabaseError, match="reshape"):
         decode(document)

@@ -167,6 +167,9 @@ DEFECTS = {
     "no energy": (spoil("good1", energy=None), "arrays", "FAIL"),
     "orphan": (orphan, "references", "FAIL"),
     "altered forces": (altered_forces, "altered", "FAIL"),
+    "altered elements": (spoil("good1", chemical_system="C"), "altered", "FAIL"),
+    "altered volume": (spoil("good1", volume=1.0), "altered", "FAIL"),
+    "no label_hash": (spoil("good1", label_hash=None), "altered", "FAIL"),
     "altered scalar": (spoil("good1", max_force=0.5), "altered", "FAIL"),
     "older schema": (older, "schema", "warn"),
     "contradiction": (contradiction, "contradictions", "FAIL"),
@@ -190,6 +193,12 @@ def test_a_check_finds_its_defect_and_no_other_does(db, name):
     problems = look(db)
     assert set(problems) == {check}
     assert found(problems[check]) == ids and problems[check].severity.value == severity
+
+
+def test_a_label_of_no_level_is_told_twice(db):
+    ids = spoil("good1", settings_hash=None)(db)
+    problems = look(db)
+    assert found(problems["settings"]) == found(problems["levels"]) == ids
 
 
 @pytest.mark.parametrize(

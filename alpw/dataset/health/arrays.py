@@ -10,14 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alpw.database.arrays import decode
-from alpw.database.documents import SCHEMA, atoms_of, frame_of, label_document
+from alpw.database.documents import SCHEMA, atoms_of, frame_of, label_document, structure_document
 from alpw.dataset.health.problem import Problem, removal
 from alpw.dataset.health.survey import Survey
+from alpw.errors import DatabaseError
 from alpw.findings import Severity
-from alpw.structures.hash import structure_hash
 
 ROUNDING = 1e-9
 """relative; scalars are computed from the arrays in double precision"""
+
+HASHES = {"structure_hash": "structure", "label_hash": "label"}
+
+SCALARS = (
+    *("structure_hash", "formula", "chemical_system", "volume", "density"),
+    *("energy_per_atom", "max_force", "pressure", "label_hash"),
+)
+"""What arrays determine, the more telling ones first."""
 
 
 def unreadable(document: Mapping[str, Any]) -> str | None:
@@ -42,10 +50,12 @@ def unreadable(document: Mapping[str, Any]) -> str | None:
 
 
 def _array_defect(stored: Any, shape: tuple[int, ...]) -> str | None:
+    if stored is None:
+        return "is missing"
     try:
         array: NDArray[Any] = decode(stored)
-    except (KeyError, TypeError, ValueError) as error:
-        return f"cannot be read: {error}"
+    except DatabaseError as error:
+        return str(error)
     if array.shape != shape:
         return f"has shape {array.shape}, not {shape}"
     broken = int(np.count_nonzero(~np.isfinite(array)))
@@ -58,21 +68,24 @@ def _is_number(value: Any) -> bool:
 
 def altered(document: Mapping[str, Any]) -> str | None:
     """Which hash or scalar of a configuration is not that of its arrays."""
-    atoms = atoms_of(dict(document))
-    if document.get("structure_hash") != structure_hash(atoms):
-        return "structure_hash is that of another structure"
-    if "forces" not in document:
-        return None
-    computed = label_document(*frame_of(dict(document)))
-    if document.get("label_hash", computed["label_hash"]) != computed["label_hash"]:
-        return "label_hash is that of another label"
-    for name in ("energy_per_atom", "max_force"):
-        stored = document.get(name)
-        if stored is None or not math.isclose(stored, computed[name], rel_tol=ROUNDING, abs_tol=ROUNDING):
-            return f"{name} is {stored}, that of its arrays {computed[name]:.6g}"
-    if document["formula"] != atoms.get_chemical_formula():
-        return f"formula is {document['formula']}, that of its atoms {atoms.get_chemical_formula()}"
+    computed = structure_document(atoms_of(dict(document)))
+    if "forces" in document:
+        computed |= label_document(*frame_of(dict(document)))
+    for name in SCALARS:
+        stored, right = document.get(name), computed.get(name)
+        is_older = stored is None and document.get("schema") != SCHEMA
+        if is_older or _agree(stored, right):
+            continue
+        if name in HASHES:
+            return f"{name} is that of another {HASHES[name]}" if stored else f"{name} is missing"
+        return f"{name} is {stored}, that of its arrays {right}"
     return None
+
+
+def _agree(stored: Any, right: Any) -> bool:
+    if isinstance(right, float) and _is_number(stored):
+        return math.isclose(stored, right, rel_tol=ROUNDING, abs_tol=ROUNDING)
+    return bool(stored == right)
 
 
 def older(document: Mapping[str, Any]) -> str | None:

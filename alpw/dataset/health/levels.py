@@ -91,7 +91,7 @@ def _settings(found: Survey, level: tuple[str, str]) -> dict[str, Any]:
 
 def settings_problems(found: Survey) -> Iterator[Problem]:
     """Labels that do not say with which settings they were computed."""
-    without = {"$or": [{"settings": {"$exists": False}}, {"settings_hash": {"$exists": False}}]}
+    without = {"$or": [{"settings": None}, {"settings_hash": None}]}
     which = []
     for document in found.dataset.labelled.where(without).documents(SETTINGS):
         origin = (document.get("source") or {}).get("file")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,4 +34,4 @@ class Slow(LennardJones):
         super().calculate(atoms, list(properties), list(system_changes))
         assert atoms is not None
         with Path(os.environ["ALPW_SLOW_LOG"]).open("a") as log:
-            log.write(f"{hash(atoms.positions.tobytes())} {float(atoms.positions.sum()):.9f}\n")
+            log.write(f"{sha256(atoms.positions.tobytes()).hexdigest()}\n")

@@ -14,6 +14,7 @@ import typer
 from pydantic import ValidationError
 from pymongo.errors import OperationFailure, PyMongoError
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from alpw.config.section import Section
@@ -35,6 +36,9 @@ STYLES = {
     Severity.WARN: "yellow",
     Severity.FAIL: "red",
 }
+
+WIDE = 240
+"""columns of a table that goes to a file"""
 
 # Without markup: what users name their files and campaigns is text, whatever brackets it holds.
 console = Console(markup=False, highlight=False)
@@ -123,6 +127,12 @@ class NoteHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one."""
         note(record.getMessage())
+
+
+def print_table(table: Table) -> None:
+    """Print a table; in a file or a pipe there is no edge to break its lines at."""
+    wide = Console(width=WIDE, markup=False, highlight=False)
+    (console if console.is_terminal else wide).print(table)
 
 
 def print_json(document: Any) -> None:

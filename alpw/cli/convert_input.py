@@ -12,7 +12,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from alpw.cli.common import AsJson, console, errors_as_exit_status, note, print_json
+from alpw.cli.common import AsJson, console, errors_as_exit_status, note, print_json, print_table
 from alpw.config.json_file import InputErrors
 from alpw.legacy.convert import Conversion, convert, write
 from alpw.legacy.notes import Fate, Note
@@ -87,7 +87,7 @@ def convert_input(
 
 def _show(made: Conversion) -> None:
     for name in dict.fromkeys(found.file for found in made.notes):
-        console.print(_table(name, [found for found in made.notes if found.file == name]))
+        print_table(_table(name, [found for found in made.notes if found.file == name]))
     for remark in made.remarks:
         note(remark)
 

@@ -13,10 +13,16 @@ from typing import Annotated, Any
 import typer
 from bson import ObjectId
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from alpw.cli.common import LaunchpadFile, console, errors_as_exit_status, note, print_json
+from alpw.cli.common import (
+    LaunchpadFile,
+    console,
+    errors_as_exit_status,
+    note,
+    print_json,
+    print_table,
+)
 from alpw.cli.data import Query, opened, plain, selected
 from alpw.database.configurations import COLLECTION
 from alpw.dataset import Dataset
@@ -24,9 +30,6 @@ from alpw.dataset.dataset import value
 from alpw.dataset.fields import FIELDS
 from alpw.dataset.language import ARRAYS, field
 from alpw.errors import InputError
-
-WIDE = 240
-"""columns of a table that goes to a file"""
 
 ON_SCREEN = 20
 """rows of a table, unless more are asked for"""
@@ -87,9 +90,7 @@ def query(
             _print_csv(documents, shown or list(COLUMNS))
         else:
             rows = list(documents)
-            # In a file or pipe there is no edge to break lines at.
-            wide = Console(width=WIDE, markup=False, highlight=False)
-            (console if console.is_terminal else wide).print(_table(rows, shown or list(COLUMNS)))
+            print_table(_table(rows, shown or list(COLUMNS)))
             if len(rows) == most and (total := dataset.count()) > most:
                 note(f"{most} of {total}; --limit 0 shows all")
 

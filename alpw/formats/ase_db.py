@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from alpw.errors import InputError
 from alpw.files import replacing_path
 from alpw.formats.batches import Frames, frames_per_batch, in_batches
+from alpw.formats.streaming import begins_with
 from alpw.structures.frames import BY_FRAME, PROVENANCE, LabelledFrames, reads_as_number
 
 _SIGNATURE = b"SQLite format 3\x00"
@@ -36,11 +37,8 @@ _IN_ASE = {"id": "configuration"}
 def is_ase_db(path: str | Path) -> bool:
     """Whether a file is a database of ASE in SQLite."""
     path = Path(path)
-    if not path.is_file():
+    if not begins_with(path, _SIGNATURE):
         return False
-    with path.open("rb") as file:
-        if file.read(len(_SIGNATURE)) != _SIGNATURE:
-            return False
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()

@@ -22,6 +22,7 @@ from alpw.formats.deepmd import write_deepmd
 from alpw.formats.deepmd_system import read_system
 from alpw.formats.npy import checked
 from alpw.formats.optional import library
+from alpw.formats.streaming import begins_with
 from alpw.structures.frames import LabelledFrames
 
 _NAME = "deepmd/hdf5"
@@ -33,11 +34,8 @@ _ROWS = 1 << 20
 def is_deepmd_hdf5(path: str | Path) -> bool:
     """Whether a file is HDF5 with systems of deepmd-kit; without h5py, whether it is HDF5."""
     path = Path(path)
-    if not path.is_file():
+    if not begins_with(path, _SIGNATURE):
         return False
-    with path.open("rb") as file:
-        if file.read(len(_SIGNATURE)) != _SIGNATURE:
-            return False
     try:
         h5py = library("h5py", _NAME)
     except AlpwError:

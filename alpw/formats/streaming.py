@@ -76,6 +76,15 @@ class ParsedFrame:
     velocities: NDArray[np.float64] | None = None
 
 
+def begins_with(path: str | Path, signature: bytes) -> bool:
+    """Whether there is a file whose first bytes are these."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(signature)) == signature
+
+
 def open_any(path: str | Path) -> Any:
     """A file opened for bytes, unpacked if its name ends in .gz, .xz, .lzma or .bz2.
 

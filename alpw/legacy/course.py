@@ -112,6 +112,27 @@ class Course:
     notes: list[str]
 
 
+def ended(record: list[tuple[int, int]], n_jobs: int | None, *, missing: str, step: str, last: int) -> Ended:
+    """Whether a record reaches the last training.
+
+    Args:
+        record: (iteration, step) in the order in which they were done.
+        n_jobs: iterations that were asked for; None if not known.
+        missing: what is said of a record that is not there.
+        step: what a step is called, and how they are numbered.
+        last: step of the iteration after the jobs that ends a campaign.
+    """
+    if not record:
+        return Ended(False, f"{missing} is not there, so that it is not known whether it had ended")
+    index, done = record[-1]
+    at = f"its record ends in iteration {index} with {step.format(done)}"
+    if n_jobs is None:
+        return Ended(False, f"{at}; without its param.json it is not known whether that was the end")
+    if (n_jobs, last) in record:
+        return Ended(True, f"it had done its {n_jobs} iterations and the last training")
+    return Ended(False, f"{at}; {n_jobs} iterations were asked for")
+
+
 def is_readable(path: Path, notes: list[str], what: str) -> bool:
     """Whether labelled data are in a format that is known; what is not is noted."""
     form = recognise(path)

@@ -20,9 +20,9 @@ from typing import Any
 from alpw.legacy.course import (
     STAGES,
     Course,
-    Ended,
     Iteration,
     Source,
+    ended,
     find_param,
     is_readable,
     numbered,
@@ -75,7 +75,16 @@ def read_dpgen(directory: Path) -> Course:
             f"{len(models)} frozen models stay where they are; `alpw import FILE -o model.pt` reads one"
         )
     code = CODES.get(str(param.get("fp_style")), param.get("fp_style"))
-    return Course("dpgen", directory, param, code, sources, iterations, _ended(record, n_jobs), notes)
+    return Course(
+        "dpgen",
+        directory,
+        param,
+        code,
+        sources,
+        iterations,
+        ended(record, n_jobs, missing="record.dpgen", step=f"task {{}} of 0 to {TASKS - 1}", last=2),
+        notes,
+    )
 
 
 def _initial(directory: Path, param: dict[str, Any], notes: list[str]) -> Iterator[Source]:
@@ -183,15 +192,3 @@ def _stage(index: int, record: list[tuple[int, int]], n_jobs: int | None) -> str
     done = [task for iteration, task in record if iteration == index]
     last = 2 if index == n_jobs else TASKS - 1
     return "done" if done and max(done) >= last else STAGES[(max(done, default=-1) + 1) // 3]
-
-
-def _ended(record: list[tuple[int, int]], n_jobs: int | None) -> Ended:
-    if not record:
-        return Ended(False, "record.dpgen is not there, so that it is not known whether it had ended")
-    index, task = record[-1]
-    at = f"its record ends in iteration {index} with task {task} of 0 to {TASKS - 1}"
-    if n_jobs is None:
-        return Ended(False, f"{at}; without its param.json it is not known whether that was the end")
-    if (n_jobs, 2) in record:
-        return Ended(True, f"it had done its {n_jobs} iterations and the last training")
-    return Ended(False, f"{at}; {n_jobs} iterations were asked for")

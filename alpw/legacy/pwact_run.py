@@ -18,9 +18,9 @@ from alpw.formats.pwdata import is_pwdata
 from alpw.legacy.course import (
     STAGES,
     Course,
-    Ended,
     Iteration,
     Source,
+    ended,
     find_param,
     is_readable,
     numbered,
@@ -75,7 +75,16 @@ def read_pwact(directory: Path) -> Course:
         notes.append(f"{len(models)} models of PWMLFF or MatPL stay where they are: only it reads them")
     style = (param.get("dft") or {}).get("dft_style")
     code = style.lower() if isinstance(style, str) else None
-    return Course("pwact", directory, written, code, sources, iterations, _ended(record, n_jobs), notes)
+    return Course(
+        "pwact",
+        directory,
+        written,
+        code,
+        sources,
+        iterations,
+        ended(record, n_jobs, missing="its record", step="stage {} of 0 to 2", last=0),
+        notes,
+    )
 
 
 def _lowered(content: Any) -> Any:
@@ -184,15 +193,3 @@ def _stage(index: int, record: list[tuple[int, int]], n_jobs: int | None) -> str
         return "not known"
     done = max((stage for iteration, stage in record if iteration == index), default=-1)
     return "done" if done >= (0 if index == n_jobs else 2) else STAGES[done + 1]
-
-
-def _ended(record: list[tuple[int, int]], n_jobs: int | None) -> Ended:
-    if not record:
-        return Ended(False, "its record is not there, so that it is not known whether it had ended")
-    index, stage = record[-1]
-    at = f"its record ends in iteration {index} with stage {stage} of 0 to 2"
-    if n_jobs is None:
-        return Ended(False, f"{at}; without its param.json it is not known whether that was the end")
-    if (n_jobs, 0) in record:
-        return Ended(True, f"it had done its {n_jobs} iterations and the last training")
-    return Ended(False, f"{at}; {n_jobs} iterations were asked for")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from alpw.database.arrays import decode
 from alpw.database.documents import SCHEMA, atoms_of, frame_of, label_document, structure_document
-from alpw.dataset.health.problem import Problem, removal
+from alpw.dataset.health.problem import Problem, removable
 from alpw.dataset.health.survey import Survey
 from alpw.errors import DatabaseError
 from alpw.findings import Severity
@@ -97,27 +97,21 @@ def array_problems(found: Survey) -> Iterator[Problem]:
     """Configurations that cannot be read."""
     if defects := found.defects.get("arrays"):
         text = f"{len(defects)} configurations have arrays that cannot be what they were; training would end"
-        ids = [which for which, _ in defects]
-        command = removal(ids, "broken arrays", "arrays", found.words)
-        yield Problem("arrays", Severity.FAIL, text, tuple(defects), command)
+        yield removable("arrays", Severity.FAIL, text, defects, "broken arrays", found.words)
 
 
 def reference_problems(found: Survey) -> Iterator[Problem]:
     """Configurations of a branch whose parent's are gone."""
     if found.orphans:
         text = f"{len(found.orphans)} configurations share the arrays of one that is gone"
-        ids = [which for which, _ in found.orphans]
-        command = removal(ids, "arrays are gone", "references", found.words)
-        yield Problem("references", Severity.FAIL, text, tuple(found.orphans), command)
+        yield removable("references", Severity.FAIL, text, found.orphans, "arrays are gone", found.words)
 
 
 def altered_problems(found: Survey) -> Iterator[Problem]:
     """Configurations that something else than ALPW has written to."""
     if defects := found.defects.get("altered"):
         text = f"{len(defects)} configurations were changed after ALPW had stored them: hashes do not match"
-        ids = [which for which, _ in defects]
-        command = removal(ids, "altered data", "altered", found.words)
-        yield Problem("altered", Severity.FAIL, text, tuple(defects), command)
+        yield removable("altered", Severity.FAIL, text, defects, "altered data", found.words)
 
 
 def schema_problems(found: Survey) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ import numpy as np
 from alpw.codes.registry import CODES, code_of
 from alpw.database.arrays import decode
 from alpw.database.documents import atoms_of
-from alpw.dataset.health.problem import Problem, display, removal
+from alpw.dataset.health.problem import Problem, display, removable
 from alpw.dataset.health.survey import Survey
 from alpw.findings import Severity
 from alpw.structures.sanity import MINIMUM_FRACTION, defect
@@ -45,9 +45,7 @@ def net_force_problems(found: Survey) -> Iterator[Problem]:
     """Frames whose forces do not sum to zero."""
     if defects := found.defects.get("net-force"):
         text = f"{len(defects)} frames have forces that do not sum to zero, which no potential can learn"
-        ids = [which for which, _ in defects]
-        command = removal(ids, "net force", "net-force", found.words)
-        yield Problem("net-force", Severity.WARN, text, tuple(defects), command)
+        yield removable("net-force", Severity.WARN, text, defects, "net force", found.words)
 
 
 def distance_problems(found: Survey) -> Iterator[Problem]:

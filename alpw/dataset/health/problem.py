@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alpw.findings import Finding
+from alpw.findings import Finding, Severity
 
 MOST_IDS = 20
 """ids that a command names; more of them get a tag first"""
@@ -35,6 +35,19 @@ class Problem(Finding):
             "found": [{"id": str(which), "why": why} for which, why in self.found],
             "command": self.command,
         }
+
+
+def removable(
+    check: str,
+    severity: Severity,
+    text: str,
+    defects: Sequence[tuple[Any, str]],
+    reason: str,
+    words: Sequence[str],
+) -> Problem:
+    """A problem that `removal` of its configurations mends; arguments as of `Problem` and `removal`."""
+    ids = [which for which, _ in defects]
+    return Problem(check, severity, text, tuple(defects), removal(ids, reason, check, words))
 
 
 def removal(ids: Iterable[Any], reason: str, check: str, words: Sequence[str]) -> str:

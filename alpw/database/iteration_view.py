@@ -201,11 +201,13 @@ def _health(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """How different the members of a committee are, as lines of a table."""
     if not found:
         return []
+    behind = found.get("stragglers")
     return [
         ("members most alike", " and ".join(map(str, found["pair"]))),
         ("distance of their weights, relative to their length", _text(found["min_distance"])),
         ("below which they would be one model", _text(found["limit"])),
         ("committee has collapsed", "yes" if found["collapsed"] else "no"),
+        *([("members far worse in training", ", ".join(map(str, behind)))] if behind else []),
     ]
 
 

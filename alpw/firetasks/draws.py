@@ -31,20 +31,20 @@ def keep_covariance(
     A Kalman filter starts anew with every training, also from trained weights, and sees the whole training
     set: its covariance is what that set determines. Where a campaign trains on new labels only, the filter
     does not know what determines the rest, and the Gauss-Newton matrix of everything that the models have
-    been trained on takes its place in each iteration.
+    been trained on takes its place in each iteration. So it does where a spoiled end left none.
 
     Args:
         context: of the iteration that trained it.
         member: its index in the committee.
         model: uncompressed.
-        of_filter: what its training ended with; None after Adam.
+        of_filter: what its training ended with; None after Adam, and after a spoiled end.
 
     Returns:
         Fields of the model's document: ``covariance`` and ``draws``, as far as there are any.
     """
     wanted = context.param.strategy.has_kpu and member == MEMBER
     covariance = of_filter
-    if wanted and context.param.init_data_only_pretrain:
+    if wanted and (covariance is None or context.param.init_data_only_pretrain):
         seed = derive_seed(context.param.train.seed, "atoms", context.index, member)
         covariance = gauss_newton(model, list(reading.frames(context.db, _seen(context))), seed=seed)
     if covariance is None:

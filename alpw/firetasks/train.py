@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -9,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from fireworks import FWAction, explicit_serialize
 
 from alpw.config.train import Train
@@ -21,7 +23,9 @@ from alpw.structures.frame import LabelledFrame
 from alpw.structures.seeds import derive_seed
 from alpw.trainers import Compression, Member, Start, Training, trainer_of
 from alpw.trainers.section import longer
-from alpw.uncertainty.committee import committee_health
+from alpw.uncertainty.committee import committee_health, stragglers
+
+logger = logging.getLogger(__name__)
 
 REQUEST_FILE = "request.sha256"
 
@@ -142,7 +146,7 @@ def _folder(context: Context, training: Training, members: Sequence[Member]) -> 
 
 
 def _record_health(context: Context, committee: Sequence[dict[str, Any]]) -> None:
-    """How different the members are, as soon as all are trained.
+    """How different the members are, and which have learnt far less, as soon as all are trained.
 
     A committee that has collapsed is recorded here and refused when it is to explore.
     """
@@ -155,4 +159,13 @@ def _record_health(context: Context, committee: Sequence[dict[str, Any]]) -> Non
     if len(members) < len(committee):
         return
     health = committee_health(members)
-    context.record(health={**health._asdict(), "pair": list(health.pair), "collapsed": health.collapsed})
+    force_errors = [model["errors"]["train"]["force_rmse"] for model in committee]
+    behind = stragglers(force_errors)
+    for member in behind:
+        logger.warning(
+            "model %d of iteration %d has a force error of %.3g eV/Å on its own training set, the median is "
+            "%.3g; the committee's deviations follow it. Train for longer, or with patience",
+            *(member, context.index, force_errors[member], float(np.median(force_errors))),
+        )
+    record = {**health._asdict(), "pair": list(health.pair), "collapsed": health.collapsed}
+    context.record(health=record | {"stragglers": behind})

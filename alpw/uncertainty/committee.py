@@ -39,6 +39,9 @@ Floats = NDArray[np.float64]
 # and less; a Kalman filter moves them 0.4 apart in 4 epochs, and in 16 as far as independent ones.
 COLLAPSED = 0.3
 
+# The force errors in training of members that differ by their seeds alone lie within some ten percent.
+STRAGGLES = 3.0
+
 
 @dataclass(frozen=True)
 class Deviation:
@@ -261,6 +264,16 @@ class Health(NamedTuple):
     def collapsed(self) -> bool:
         """Whether the committee is none any more."""
         return self.min_distance < self.limit
+
+
+def stragglers(force_errors: Sequence[float]) -> list[int]:
+    """Members that have learnt far less than the others: over `STRAGGLES` times the median error in training.
+
+    Args:
+        force_errors: RMSE of each member on its training set in eV/Å.
+    """
+    limit = STRAGGLES * float(np.nanmedian(force_errors))
+    return [member for member, error in enumerate(force_errors) if not error <= limit]
 
 
 def committee_health(models: Sequence[DeepPotential]) -> Health:

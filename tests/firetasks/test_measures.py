@@ -169,6 +169,7 @@ def test_committee_and_kpu_judge_the_same_frames_and_a_last_training_on_everythi
     assert [document.get("draws", {}).get("covariance") for document in documents] == ["lkf", None, None]
     health = iterations.get(bench.db, NAME, 0)["health"]
     assert health["limit"] == COLLAPSED < health["min_distance"] and health["collapsed"] is False
+    assert health["stragglers"] == []
     (trajectory,) = trajectories.of_iteration(bench.db, NAME, 0)
     assert trajectories.measures(trajectory) == ["committee", "kpu"]
     assert (trajectory["deviation"], trajectory["draws"]) == ("dpgen", 8)

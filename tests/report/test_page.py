@@ -156,7 +156,13 @@ def iteration(training_set=None):
                 "pairs": np.c_[u, e].tolist(),
             }
         },
-        "health": {"min_distance": 0.789, "pair": [0, 1], "limit": 0.01, "collapsed": False},
+        "health": {
+            "min_distance": 0.789,
+            "pair": [0, 1],
+            "limit": 0.01,
+            "collapsed": False,
+            "stragglers": [2],
+        },
         "stage": "done",
         "verdict": "stalled",
         "reason": "no candidate passed",
@@ -182,7 +188,7 @@ def test_a_page_needs_nothing_from_anywhere_and_whatever_it_is_told_is_text(db):
     assert read.text.count(NASTY) >= 4
 
     numbers = ("0.321", "0.456", "Si: 0.457", "300 K: 0.458", "12.3", "0.789")
-    for number in (*numbers, "5 for training, 1 held out"):
+    for number in (*numbers, "5 for training, 1 held out", "members far worse in training"):
         assert number in read.text
     # Labels, trainings with two threads, a trajectory with as many.
     assert dict(page.facts)["core-hours"] == f"{(6 * 90 * 4 + 2 * 60 * 2 + 30 * 2) / 3600:.3g}"

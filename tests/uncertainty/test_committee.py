@@ -20,6 +20,7 @@ from alpw.uncertainty.committee import (
     energy_deviation,
     force_deviation,
     predict_committee,
+    stragglers,
     virial_deviation,
     weight_distances,
 )
@@ -206,6 +207,12 @@ def test_members_that_have_left_one_start_by_little_are_still_collapsed(
             check_committee(models)
     else:
         check_committee(models)
+
+
+def test_a_member_that_learnt_far_less_is_noticed() -> None:
+    assert stragglers([0.09, 0.11, 0.10, 1.17]) == [3]
+    assert stragglers([0.09, 0.11, 0.10, float("nan")]) == [3]
+    assert stragglers([0.09, 0.11, 0.10, 0.12]) == []
 
 
 def test_models_that_cannot_form_a_committee_are_refused() -> None:

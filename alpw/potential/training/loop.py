@@ -24,7 +24,7 @@ from alpw.potential.model import DeepPotential
 from alpw.potential.statistics import fit_normalisation, shift_energy_bias
 from alpw.potential.training.batches import epoch_batches
 from alpw.potential.training.curve import EpochRecord, append_curve, write_curve
-from alpw.potential.training.loss import Prefactors
+from alpw.potential.training.judging import judge, prefer_last, some
 from alpw.potential.training.options import TrainingOptions
 from alpw.potential.training.state import STATE_FILE, Best, Progress, data_digest
 from alpw.potential.training.steps import AdamSteps, KalmanSteps, Steps
@@ -48,10 +48,12 @@ class TrainingReport:
 
     Attributes:
         epochs: one record each.
-        best_epoch: whose weights the model holds: the best in validation, or the last without validation.
+        best_epoch: whose weights the model holds: the best in validation; without, the last, or the best if
+            the last was spoiled.
         train, valid: errors of these weights; ``valid`` is None without validation frames.
         seconds: wall time.
-        covariance: of these weights, after ``lkf`` and ``gkf``; None after Adam.
+        covariance: of these weights, after ``lkf`` and ``gkf``; None after Adam, and where the last epoch
+            was spoiled.
         stopped_early: whether `patience` ended the training.
     """
 
@@ -77,7 +79,9 @@ def train(
     """Fit ``model`` in place. On a CPU, the same input gives the same weights, bit by bit.
 
     With validation frames the model ends with the weights of the best epoch, judged by the loss with the
-    limit prefactors on these frames; without, with those of the last epoch.
+    limit prefactors on these frames; without, with those of the last epoch. A Kalman filter that still
+    forgets fast can be thrown by its last frames: where this loss, on training frames, ends at more than
+    four times that of the best epoch, the best epoch's weights are taken instead, with a warning.
 
     Args:
         model: to be trained; it returns to the device that it came from.
@@ -167,6 +171,7 @@ def training_steps(
     n_epochs = math.ceil(n_steps / steps_per_epoch)
     sizes = np.array([batch.graph.n_atoms for batch in training])
     tolerated = _tolerated(training)
+    judges = validation or some(training)
     try:
         while progress.epoch < n_epochs and not _exhausted(progress, options):
             epoch, step = progress.epoch + 1, progress.step
@@ -179,9 +184,10 @@ def training_steps(
                 looks.add(result)
                 step += 1
             loss, force, energy = looks.mean()
-            held_out = None
-            if validation and (epoch % options.validate_every == 0 or epoch == n_epochs):
-                held_out = errors(model, validation)
+            judged, score = None, math.inf
+            if epoch % options.validate_every == 0 or epoch == n_epochs:
+                judged, score = judge(model, judges, options.limit)
+            held_out = judged if validation else None
             record = EpochRecord(
                 epoch=epoch,
                 step=step,
@@ -195,12 +201,9 @@ def training_steps(
                 seconds=time.perf_counter() - began,
             )
             progress.records.append(record)
-            score = validation_score(held_out, validation, options.limit) if held_out else math.inf
             if score < progress.best.score:
-                progress.best.keep(epoch, score, model, progress.optimizer.factors)
-            elif not validation:
-                # The next epoch may fail; the covariance of the last is the optimizer's own.
-                progress.best.keep(epoch, score, model)
+                # Without validation the covariance, up to a gigabyte, is the optimizer's own at the end.
+                progress.best.keep(epoch, score, model, progress.optimizer.factors if validation else ())
             finished = epoch == n_epochs or _exhausted(progress, options)
             if folder:
                 append_curve(folder / CURVE_FILE, record)
@@ -209,6 +212,8 @@ def training_steps(
             logger.debug("%s", record)
             if on_epoch:
                 on_epoch(record)
+        if not validation:
+            prefer_last(progress, judges, options.limit)
     finally:
         model.load_state_dict(progress.best.weights)
 
@@ -315,23 +320,17 @@ def _exhausted(progress: Progress, options: TrainingOptions) -> bool:
     return options.patience is not None and progress.epoch - progress.best.epoch >= options.patience
 
 
-def validation_score(found: Errors, batches: Sequence[Batch], limit: Prefactors) -> float:
-    """The loss with the limit prefactors, which is where training is heading."""
-    n_atoms = float(torch.cat([batch.n_atoms for batch in batches]).mean())
-    return (
-        limit.energy * n_atoms * found.energy_rmse**2
-        + limit.force * found.force_rmse**2
-        + limit.virial * n_atoms * (found.virial_rmse or 0.0) ** 2
-    )
-
-
 def _covariance(progress: Progress, options: TrainingOptions) -> Covariance | None:
     if not options.is_kalman:
         return None
     keys = ("kalman_lambda", "kalman_nue", "block_size", "p_precision", "scale_by_atoms")
     settings = {key: getattr(options, key) for key in (*keys, "pref_energy", "pref_force", "pref_virial")}
     settings |= {"p0_weight": options.initial_variance, "epoch": progress.best.epoch}
-    factors = progress.best.factors or progress.optimizer.factors
+    factors: Sequence[Tensor] = progress.best.factors
+    if not factors:
+        if progress.best.epoch != progress.epoch:
+            return None
+        factors = progress.optimizer.factors
     return Covariance(
         factors=tuple(factors),
         fingerprint=fingerprint(progress.model),

@@ -12,9 +12,10 @@ from alpw.cli.common import AsJson, LaunchpadFile, console, errors_as_exit_statu
 from alpw.cluster.hold import held_by_hand
 from alpw.cluster.queue.view import look
 from alpw.cluster.recovery import failure_reasons
-from alpw.database import calculations, configurations
+from alpw.cluster.supervisor import held_by
+from alpw.database import calculations, configurations, leases
 from alpw.database.access import launchpad_file
-from alpw.database.campaigns import INIT_BULK, all_campaigns, get, kind
+from alpw.database.campaigns import INIT_BULK, CampaignState, all_campaigns, get, kind
 from alpw.database.init_summary import InitSummary, summarise_init
 from alpw.database.launchpad import open_launchpad
 from alpw.database.summary import CampaignSummary, summarise
@@ -47,13 +48,20 @@ def status(
         errors = configurations.diagnoses(fireworks.db, campaign)
         errors += calculations.diagnoses(fireworks.db, campaign)
         queue = look(fireworks, campaign)
+        lease = leases.holder(fireworks.db, campaign)
         if as_json:
             parts = {"queue": queue.to_dict(), "held": held, "fizzled": reasons, "quarantined": errors}
-            print_json({**summary.to_dict(), **parts})
+            supervisor = lease and {"owner": lease["owner"], "since": lease["since"]}
+            print_json({**summary.to_dict(), **parts, "supervisor": supervisor})
             return
         console.print(init_progress(summary) if isinstance(summary, InitSummary) else progress(summary))
         console.print(queue_table(queue))
         console.print(f"folder {summary.work_dir}", soft_wrap=True)
+        if lease:
+            console.print(held_by(lease), soft_wrap=True)
+        elif summary.state == CampaignState.RUNNING.value:
+            text = f"nobody supervises it: `alpw launch {campaign}` does, if no launcher of your own is at it"
+            console.print(text, style="yellow", soft_wrap=True)
         if summary.reason:
             console.print(f"{summary.state}: {summary.reason}", soft_wrap=True)
         for line in diagnosis_lines(errors):

@@ -36,6 +36,10 @@ def again(site):
         lane.next_try = 0.0
 
 
+def status(file, *options):
+    return CliRunner().invoke(app, ["status", "tiny", "-l", file, *options]).output
+
+
 def test_one_of_two_has_the_lease_and_the_other_gets_it_when_it_is_over(launchpad):
     db, me = launchpad.db, process_identity()
     first = leases.take(db, NAME, STRANGER)
@@ -81,14 +85,17 @@ def test_launch_is_refused_twice_taken_over_after_a_kill_and_stopped_in_order(
     def holder():
         return leases.holder(launchpad.db, "tiny")
 
+    file = str(inputs.folder / "my_launchpad.yaml")
+    assert "nobody supervises it: `alpw launch tiny` does" in status(file)
     first = inputs.popen("alpw", "launch", "tiny")
     deadline = time.monotonic() + 400
     while not holder() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert f"/{first.pid}/" in holder()["owner"]
-    file = str(inputs.folder / "my_launchpad.yaml")
+    assert f"'tiny' is supervised by {holder()['owner']}" in status(file)
     refused = CliRunner().invoke(app, ["launch", "tiny", "-l", file])
     assert refused.exit_code == 1 and f"/{first.pid}/" in refused.output and "since" in refused.output
+    assert json.loads(status(file, "--json"))["supervisor"]["owner"] == holder()["owner"]
     first.kill()
     first.wait()
     once = CliRunner().invoke(app, ["launch", "-l", file, "--once", "--json"])

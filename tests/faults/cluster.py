@@ -58,10 +58,6 @@ class Cluster:
 
     def start_controller(self) -> None:
         subprocess.run(["slurmctld", "-f", os.environ["SLURM_CONF"]], check=True)
-        # A killed controller comes back with the state that it last saved, in which a node may be drained.
-        while subprocess.run(["scontrol", "ping"], capture_output=True, check=False).returncode:
-            time.sleep(0.3)
-        self.node("resume")
 
     def node(self, state: str) -> None:
         """Give the node a state; resuming one that has come back by itself is no error."""

@@ -159,6 +159,10 @@ def controller_killed(bench: Bench, run: Run) -> None:
     bench.cluster.kill_controller()
     time.sleep(40)
     bench.cluster.start_controller()
+    # It knows what it last saved. A job that came after that has an id which it gives away again, and then it
+    # drains the node until a person has looked.
+    time.sleep(10)
+    bench.cluster.node("resume")
 
 
 def broken_sbatch(folder: Path) -> Path:

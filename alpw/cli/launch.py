@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,6 +69,9 @@ def launch(
     launchpad: LaunchpadFile = None,
     workers: Workers = None,
     once: Annotated[bool, typer.Option("--once", help="Do one round and return.")] = False,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Take up campaigns that begin later, until it is stopped.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Supervise campaigns until they have ended: submit jobs, run bookkeeping, repair what died.
@@ -76,31 +81,43 @@ def launch(
     stop in order: jobs and workers go on, and the same command, here or elsewhere, goes on with the rest.
     `queue/launch.log` in the campaign's folder says what was done.
 
+    With --stay it does not end with the last campaign, and supervises each that begins meanwhile, unless
+    another process does. One that cannot go on is left alone; name it in a new call when it is mended.
+
     Exit status: 0 all have ended well or it was stopped, 1 one is stalled, stuck or supervised by another
     process, 2 wrong input.
 
     Example: `alpw launch silicon`
     """
     with errors_as_exit_status():
+        if stay and (names or once or as_json):
+            raise InputError("it supervises all campaigns until it is stopped; give it alone", key="--stay")
         file = ensure_running(launchpad)
         db = open_launchpad(file).db
-        visible = _visible(_chosen(db, names or []), bool(names))
+        visible = [] if stay else _visible(_chosen(db, names or []), bool(names))
         chosen = [_supervisor(file, document, workers) for document in visible]
         mine: list[Supervisor[Any]] = []
         elsewhere: list[str] = []
         results: dict[str, Any] = {}
+        failed: list[bool] = []
+
+        def on_end(db: Database, name: str, result: Any) -> None:
+            failed.append(_conclude(db, name, result, as_json))
+
         try:
             with termination_as_interrupt():
                 mine, elsewhere = _claimed(db, chosen, bool(names))
-                if not mine:
+                if stay:
+                    _complain("every campaign that runs, or begins, is supervised until Ctrl-C or SIGTERM")
+                elif not mine:
                     _complain("no campaign is running; `alpw run PARAM RESOURCE` starts one")
-                results = supervise(mine, file, _complain, once=once)
+                newcomers = partial(_newcomers, file, workers) if stay else None
+                results = supervise(mine, file, _complain, once=once, on_end=on_end, arrivals=newcomers)
         except KeyboardInterrupt:
             for supervisor in chosen:
                 supervisor.release_lease(db)
             text = "No longer supervising. Jobs and workers go on; the same command goes on with the rest."
             complaints.print(f"\n{text}", soft_wrap=True)
-        failed = [_conclude(db, name, result, as_json) for name, result in results.items()]
         for supervisor in mine if once and not as_json else ():
             console.print(_done(supervisor), soft_wrap=True)
         if as_json:
@@ -180,6 +197,21 @@ def _claimed(
             supervisor.release_lease(db)
         raise
     return mine, elsewhere
+
+
+def _newcomers(
+    file: Path, workers: int | None, db: Database, known: Collection[str]
+) -> list[Supervisor[Any]]:
+    """Supervisors of campaigns that run and are not known, with their leases."""
+    mine = []
+    for document in _chosen(db, []):
+        if document["_id"] not in known and Path(document["work_dir"]).is_dir():
+            supervisor = _supervisor(file, document, workers)
+            with suppress(Supervised):
+                supervisor.take_lease(db)
+                _complain(f"campaign '{supervisor.campaign}' is supervised from here")
+                mine.append(supervisor)
+    return mine
 
 
 def _conclude(db: Database, name: str, result: Any, as_json: bool) -> bool:

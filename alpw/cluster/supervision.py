@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from fireworks import LaunchPad
+from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from alpw.cluster.interrupts import termination_as_interrupt
@@ -26,6 +27,13 @@ logger = logging.getLogger(__name__)
 DATABASE_PATIENCE = 3600.0
 #: Seconds between two looks at the campaigns.
 LOOK = 1.0
+#: Seconds between two looks for campaigns that have begun meanwhile.
+ARRIVALS = 10.0
+
+OnEnd = Callable[[Database, str, Any], None]
+"""Called with a campaign and its last summary, or the :class:`AlpwError` for which it is left alone."""
+Arrivals = Callable[[Database, Collection[str]], Sequence[Supervisor[Any]]]
+"""Supervisors, with their leases, of campaigns that are not among some names."""
 
 
 class _Connection:
@@ -57,6 +65,8 @@ def supervise(
     on_trouble: Callable[[str], None],
     *,
     once: bool = False,
+    on_end: OnEnd | None = None,
+    arrivals: Arrivals | None = None,
 ) -> dict[str, Any]:
     """Supervise campaigns until each has ended; Ctrl-C and SIGTERM end that in order, as KeyboardInterrupt.
 
@@ -68,6 +78,9 @@ def supervise(
         launchpad_file: absolute path of my_launchpad.yaml.
         on_trouble: called with one line when the database is lost or found again.
         once: only one round.
+        on_end: called for each campaign as soon as its supervision ends.
+        arrivals: asked now and then for further campaigns, given those that are supervised or have been left
+            alone; supervision goes on until it is interrupted then.
 
     Returns:
         Campaign -> its last summary, or the :class:`AlpwError` for which it is not supervised any more.
@@ -77,21 +90,28 @@ def supervise(
     """
     results: dict[str, Any] = {}
     connection = _Connection(launchpad_file, on_trouble)
-    left = list(supervisors)
+    left, next_arrivals = list(supervisors), 0.0
     with termination_as_interrupt():
         try:
-            with _renewal(connection, supervisors):
-                while left:
+            with _renewal(connection, left):
+                while left or arrivals:
                     try:
+                        if arrivals and time.monotonic() >= next_arrivals:
+                            stuck = [name for name, end in results.items() if isinstance(end, AlpwError)]
+                            known = {each.campaign for each in left}.union(stuck)
+                            left += arrivals(connection.launchpad.db, known)
+                            next_arrivals = time.monotonic() + ARRIVALS
                         for supervisor in list(left):
                             outcome = _step(supervisor, connection.launchpad)
                             if once or isinstance(outcome, AlpwError) or outcome.finished:
                                 results[supervisor.campaign] = outcome
                                 supervisor.release_lease(connection.launchpad.db)
                                 left.remove(supervisor)
+                                if on_end:
+                                    on_end(connection.launchpad.db, supervisor.campaign, outcome)
                     except PyMongoError as error:
                         connection.restore(error)
-                    if left:
+                    if left or arrivals:
                         time.sleep(LOOK)
         finally:
             for supervisor in left:
@@ -123,14 +143,16 @@ def _step(supervisor: Supervisor[Any], launchpad: LaunchPad) -> Any:
 
 @contextmanager
 def _renewal(connection: _Connection, supervisors: Sequence[Supervisor[Any]]) -> Iterator[None]:
-    """Renew the leases from a thread: a round may wait for SLURM for longer than a lease lasts."""
+    """Renew the leases of what is in a list, whose length may change, from a thread: a round may wait for
+    SLURM for longer than a lease lasts.
+    """
     done = threading.Event()
 
     def renew() -> None:
         while not done.wait(leases.RENEWAL):
-            owned = {supervisor.owner for supervisor in supervisors}
-            for owner in owned:
-                names = [each.campaign for each in supervisors if each.leads and each.owner == owner]
+            present = list(supervisors)
+            for owner in {supervisor.owner for supervisor in present}:
+                names = [each.campaign for each in present if each.leads and each.owner == owner]
                 try:
                     leases.renew(connection.launchpad.db, names, owner)
                 except PyMongoError as error:

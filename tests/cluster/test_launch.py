@@ -74,21 +74,27 @@ def test_a_supervisor_waits_for_the_lease_or_refuses_and_stops_when_it_lost_it(i
 
 
 @pytest.mark.slow
-def test_launch_is_refused_twice_taken_over_after_a_kill_and_stopped_in_order(
+def test_launch_takes_up_what_begins_is_stopped_in_order_refused_twice_and_taken_over_after_a_kill(
     slurm, inputs, launchpad, campaign_ends
 ):
     for block in inputs.resource.values():
         block |= {"queue_name": "debug", "memory": "1G", "custom_flags": ["--hold"]}
     inputs.write()
-    assert inputs.command("alpw", "run", "param.json", "resource.json", "--detach").returncode == 0
 
     def holder():
         return leases.holder(launchpad.db, "tiny")
 
+    stays = inputs.popen("alpw", "launch", "--stay")
+    assert inputs.command("alpw", "run", "param.json", "resource.json", "--detach").returncode == 0
+    deadline = time.monotonic() + 400
+    while not holder() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert f"/{stays.pid}/" in holder()["owner"]
+    stays.send_signal(signal.SIGTERM)
+    assert stays.wait(240) == 0 and holder() is None
     file = str(inputs.folder / "my_launchpad.yaml")
     assert "nobody supervises it: `alpw launch tiny` does" in status(file)
     first = inputs.popen("alpw", "launch", "tiny")
-    deadline = time.monotonic() + 400
     while not holder() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert f"/{first.pid}/" in holder()["owner"]
@@ -103,12 +109,8 @@ def test_launch_is_refused_twice_taken_over_after_a_kill_and_stopped_in_order(
     [entry] = json.loads(once.stdout)["campaigns"]
     assert entry["campaign"] == "tiny" and entry["state"] == "running" and entry["error"] is None
     assert "supervised" in Path(entry["log"]).read_text()
-
-    second = inputs.popen("alpw", "launch")
-    while not holder() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    second.send_signal(signal.SIGTERM)
-    assert second.wait(240) == 0 and holder() is None
+    alone = CliRunner().invoke(app, ["launch", "tiny", "--stay", "-l", file])
+    assert alone.exit_code == 2 and "--stay" in alone.output
 
 
 def test_jobs_per_category_are_bounded_and_so_are_those_that_wait(site):

@@ -133,7 +133,7 @@ def _raw_frames(path: Path) -> Iterator[_Raw]:
             if not line.strip():
                 continue
             try:
-                yield _raw(int(line), file)
+                yield _raw(_n_atoms(line), file)
             except (ValueError, KeyError, IndexError, TypeError) as error:
                 raise InputError(
                     f"not a valid extended XYZ file: {_told(error)}", path, f"frame {frame}"
@@ -143,6 +143,12 @@ def _raw_frames(path: Path) -> Iterator[_Raw]:
 
 def _told(error: Exception) -> str:
     return f"unknown element or column {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _n_atoms(line: str) -> int:
+    if not line.strip().isdecimal():
+        raise ValueError(f"{line.strip()[:40]!r} stands where the number of atoms belongs")
+    return int(line)
 
 
 def _raw(n_atoms: int, file: TextIO) -> _Raw:

@@ -163,6 +163,10 @@ def test_any_word_for_no_marks_an_unconverged_frame(tmp_path: Path, word: str) -
     ("text", "message"),
     [
         (f"1\n{HEADER} energy=1\nX 0 0 0 0 0 0\n", "an atom is of no element"),
+        (
+            f"1\n{HEADER} energy=1\nSi 0 0 0 0 0 0\ntwo\n",
+            "frame 1: .* 'two' stands where the number of atoms belongs",
+        ),
         (f"1\n{HEADER}:force:R:3 energy=1\nSi 0 0 0 0 0 0 1 1 1\n", "two columns for forces"),
     ],
 )

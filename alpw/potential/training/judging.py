@@ -17,8 +17,8 @@ from alpw.potential.training.state import Progress
 
 logger = logging.getLogger(__name__)
 
-JUDGES = 64
-"""Training frames that judge an epoch where there are none for validation."""
+JUDGES = 32
+"""Training frames that judge an epoch of a Kalman filter where there are none for validation."""
 
 SPOILED = 4.0
 """Times the best epoch's loss that the last weights may have to be returned, without validation."""

@@ -171,7 +171,7 @@ def training_steps(
     n_epochs = math.ceil(n_steps / steps_per_epoch)
     sizes = np.array([batch.graph.n_atoms for batch in training])
     tolerated = _tolerated(training)
-    judges = validation or some(training)
+    judges = validation or (some(training) if options.is_kalman else [])
     try:
         while progress.epoch < n_epochs and not _exhausted(progress, options):
             epoch, step = progress.epoch + 1, progress.step
@@ -185,7 +185,7 @@ def training_steps(
                 step += 1
             loss, force, energy = looks.mean()
             judged, score = None, math.inf
-            if epoch % options.validate_every == 0 or epoch == n_epochs:
+            if judges and (epoch % options.validate_every == 0 or epoch == n_epochs):
                 judged, score = judge(model, judges, options.limit)
             held_out = judged if validation else None
             record = EpochRecord(
@@ -201,7 +201,7 @@ def training_steps(
                 seconds=time.perf_counter() - began,
             )
             progress.records.append(record)
-            if score < progress.best.score:
+            if score < progress.best.score or not judges:
                 # Without validation the covariance, up to a gigabyte, is the optimizer's own at the end.
                 progress.best.keep(epoch, score, model, progress.optimizer.factors if validation else ())
             finished = epoch == n_epochs or _exhausted(progress, options)
@@ -212,7 +212,7 @@ def training_steps(
             logger.debug("%s", record)
             if on_epoch:
                 on_epoch(record)
-        if not validation:
+        if judges and not validation:
             prefer_last(progress, judges, options.limit)
     finally:
         model.load_state_dict(progress.best.weights)

@@ -14,19 +14,49 @@ given longer, and a change that was lost nevertheless is done again.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from fireworks import LaunchPad
+from fireworks.core.launchpad import LockedWorkflowError, WFLock
 
 from alpw.database.campaigns import now
 from alpw.database.owner import WORKER_PREFIX, is_dead, is_here
+from alpw.errors import AlpwError
 
 #: States of Fireworks that a process outside the lock may have given them.
 _CHECKED_OUT = ("RUNNING", "RESERVED")
 #: Seconds for which a workflow may stay locked whose changes under way are all those of living processes;
 #: those that wait for the lock give up after 300.
 PATIENCE_LIVING = 120.0
+#: Seconds in which a living holder, that needs milliseconds, is seen to let go of a lock.
+MOMENT = 1.0
+#: Seconds for which a process that frees locks may itself wait for one.
+BRIEF = 10.0
+
+
+@contextmanager
+def brief_waits() -> Iterator[None]:
+    """Let this process wait for the lock of a workflow for `BRIEF` seconds, and not for minutes.
+
+    A supervisor that waits for the lock of a dead process is not there to free it, and jobs that wait for it
+    too run into their time limit. What is not done for want of the lock is done in a later round.
+
+    Raises:
+        AlpwError: a lock was not to be had.
+    """
+    before = WFLock.__init__.__defaults__
+    # WFLOCK_EXPIRATION_SECS, as FireWorks has bound it when it was imported.
+    WFLock.__init__.__defaults__ = (BRIEF, False)
+    try:
+        yield
+    except LockedWorkflowError as error:
+        text = "a workflow is locked, by a process that changes it or has died; try again in a minute"
+        raise AlpwError(f"{text}. Whoever supervises its campaign (`alpw launch`) frees it") from error
+    finally:
+        WFLock.__init__.__defaults__ = before
 
 
 def release_stale(
@@ -43,8 +73,7 @@ def release_stale(
     Returns:
         How many locks were stale, and how many Fireworks without workflow were deleted.
     """
-    query = {"metadata.campaign": campaign, "locked": True}
-    present = [document["_id"] for document in launchpad.workflows.find(query, {"_id": 1})]
+    present = _lasting(launchpad, campaign)
     for workflow in set(locked_since) - set(present):
         del locked_since[workflow]
     moment = time.monotonic()
@@ -64,6 +93,62 @@ def release_stale(
         launchpad.workflows.update_one({"_id": workflow}, {"$unset": {"locked": 1}})
         del locked_since[workflow]
     return len(stale), orphans
+
+
+def _lasting(launchpad: LaunchPad, campaign: str) -> set[Any]:
+    """Workflows that are locked, and stay so for longer than a change takes."""
+    query = {"metadata.campaign": campaign, "locked": True}
+    lasting, deadline = None, time.monotonic() + MOMENT
+    while lasting is None or (lasting and time.monotonic() < deadline):
+        locked = {document["_id"] for document in launchpad.workflows.find(query, {"_id": 1})}
+        lasting = locked if lasting is None else lasting & locked
+        if lasting:
+            time.sleep(MOMENT / 20)
+    return lasting
+
+
+class LateEnd(NamedTuple):
+    """A Firework that counts as reserved or running although its launch has ended."""
+
+    fw_id: int
+    state: str
+    launch_state: str
+
+
+def late_ends(launchpad: LaunchPad, campaign: str, patience: float) -> list[LateEnd]:
+    """Launches whose end was written to the launch, and no further.
+
+    Whoever ends a launch writes that first, and then waits for the workflow's lock: he may die, lose the
+    database, or give up without a word (FireWorks: "locked. Can't refresh!").
+
+    Args:
+        launchpad: the LaunchPad.
+        campaign: name of the campaign.
+        patience: seconds for which a workflow may be without that.
+    """
+    limit = (now() - timedelta(seconds=patience)).isoformat()
+    query = {"spec.campaign": campaign, "state": {"$in": list(_CHECKED_OUT)}, "launches": {"$ne": []}}
+    held = launchpad.fireworks.find(query, {"fw_id": 1, "state": 1, "launches": 1})
+    by_launch = {firework["launches"][-1]: firework for firework in held}
+    ended = {"launch_id": {"$in": list(by_launch)}, "state": {"$nin": list(_CHECKED_OUT)}}
+    fields = {"launch_id": 1, "state": 1, "state_history": 1}
+    found = []
+    for launch in launchpad.launches.find(ended, fields).sort("launch_id", 1):
+        if str(launch["state_history"][-1]["created_on"]) <= limit:
+            firework = by_launch[launch["launch_id"]]
+            found.append(LateEnd(firework["fw_id"], firework["state"], launch["state"]))
+    return found
+
+
+def catch_up(launchpad: LaunchPad, ends: Sequence[LateEnd]) -> int:
+    """Tell workflows, none of which is locked for long, of late ends; returns of how many."""
+    for end in ends:
+        if end.launch_state == "READY":
+            # Its reservation was cancelled.
+            launchpad.rerun_fw(end.fw_id)
+        else:
+            launchpad._refresh_wf(end.fw_id)
+    return len(ends)
 
 
 def delete_orphans(

@@ -86,7 +86,7 @@ def recover(launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float],
         alone: no worker of the campaign is known to be alive.
 
     Returns:
-        How many of each were repaired: ``locks``, ``orphans``, ``lost``, ``fizzled``, ``changes``.
+        How many of each were repaired: ``locks``, ``orphans``, ``ends``, ``lost``, ``fizzled``, ``changes``.
     """
     patience = PATIENCE_ALONE if alone else PATIENCE
     document = campaigns.get(launchpad.db, campaign)
@@ -97,6 +97,7 @@ def recover(launchpad: LaunchPad, campaign: str, locked_since: dict[Any, float],
         # These take locks themselves, and would wait minutes for one whose owner is dead.
         repaired.update(
             orphans=locks.delete_orphans(launchpad, campaign, patience),
+            ends=locks.catch_up(launchpad, locks.late_ends(launchpad, campaign, patience)),
             lost=_rerun_lost(launchpad, campaign) + _rerun_half_reserved(launchpad, campaign, patience),
             fizzled=_rerun_fizzled(launchpad, campaign) if running else 0,
         )

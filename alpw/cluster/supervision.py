@@ -15,6 +15,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from alpw.cluster.interrupts import termination_as_interrupt
+from alpw.cluster.locks import brief_waits
 from alpw.cluster.supervisor import AnySummary, Supervisor
 from alpw.database import leases
 from alpw.database.access import ensure_running
@@ -91,7 +92,7 @@ def supervise(
     results: dict[str, Any] = {}
     connection = _Connection(launchpad_file, on_trouble)
     left, next_arrivals = list(supervisors), 0.0
-    with termination_as_interrupt():
+    with termination_as_interrupt(), brief_waits():
         try:
             with _renewal(connection, left):
                 while left or arrivals:

@@ -6,6 +6,7 @@ One process supervises a campaign at a time: the one that has its lease (`alpw.d
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from fireworks import LaunchPad
+from fireworks.core.launchpad import LockedWorkflowError
 from pymongo.database import Database
 
 from alpw.cluster import recovery, worker
@@ -34,6 +36,8 @@ logger = logging.getLogger(__name__)
 ROUND = 5.0
 #: Seconds between two looks into the queue for jobs that are gone.
 QUEUE_ROUND = 15.0
+#: Seconds after which a locked workflow is worth a line.
+LONG_LOCK = 10.0
 
 RESOURCES: dict[str, type[Resource]] = {
     campaigns.ACTIVE_LEARNING: Resource,
@@ -98,6 +102,7 @@ class Supervisor(Generic[AnySummary]):
     journal: Journal = field(init=False)
     launcher: Launcher = field(init=False)
     _locked_since: dict[Any, float] = field(default_factory=dict)
+    _told_of_lock: bool = False
     _other: str | None = None
     _stored_resource: dict[str, Any] | None = None
     _next_round: float = 0.0
@@ -125,7 +130,10 @@ class Supervisor(Generic[AnySummary]):
         summary = self.summarise(launchpad.db, self.campaign)
         self.on_update(summary)
         if not summary.finished and time.monotonic() >= self._next_round:
-            self.tend(launchpad)
+            try:
+                self.tend(launchpad)
+            except LockedWorkflowError as error:
+                self.journal.note("waits", str(error))
             self._next_round = time.monotonic() + ROUND
         return summary
 
@@ -174,11 +182,10 @@ class Supervisor(Generic[AnySummary]):
         for what, count in repaired.items():
             if count:
                 self.journal.note("repaired", f"{count} {what}", count)
+        if self._waits_for_lock():
+            return
         self._look_into_queue(launchpad)
         if not campaigns.is_running(launchpad.db, self.campaign):
-            return
-        if alone and self._locked_since:
-            # A new worker would take what a dead one had half written.
             return
         if queued:
             categories = local_categories(self.resource)
@@ -188,6 +195,17 @@ class Supervisor(Generic[AnySummary]):
         else:
             self._staff(launchpad, categories=[], most=self.workers)
         self._see_that_something_runs(launchpad)
+
+    def _waits_for_lock(self) -> bool:
+        """Whether a workflow stays locked; whatever changes one would wait for it, jobs and workers too."""
+        since = min(self._locked_since.values(), default=math.inf)
+        long = time.monotonic() - since > LONG_LOCK
+        if long and not self._told_of_lock:
+            text = "a workflow is locked by a process that is busy or dead; nothing is begun until it is free"
+            self.journal.note("waits", text)
+            self.on_trouble(text)
+        self._told_of_lock = long
+        return bool(self._locked_since)
 
     def _heed_changes(self, db: Database) -> None:
         """Take over the resources that `--update` has stored since the last round, by whatever command."""

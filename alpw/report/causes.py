@@ -65,6 +65,15 @@ def causes(
     meaning = STATES.get(firework["state"], "")
     if firework["state"] == "WAITING":
         meaning += _parents(launchpad, firework["fw_id"])
+    elif firework["state"] in ("RESERVED", "RUNNING") and last.get("state") in (
+        "READY",
+        "COMPLETED",
+        "FIZZLED",
+    ):
+        meaning = (
+            f"its launch has ended, {last['state']}, and its workflow does not know: whoever supervises the "
+            "campaign, or `alpw reconcile`, tells it"
+        )
     yield Cause("state", meaning)
 
 

@@ -73,6 +73,20 @@ def test_a_supervisor_waits_for_the_lease_or_refuses_and_stops_when_it_lost_it(i
     assert "lost: the lease" in watching.journal.file.read_text()
 
 
+def test_nothing_is_begun_while_a_workflow_stays_locked(inputs, launchpad, site, monkeypatch):
+    monkeypatch.setattr("alpw.cluster.supervisor.LONG_LOCK", 0.0)
+    supervisor, fw_id = site.supervisor(), site.add("true")
+    launchpad.workflows.update_one({"nodes": fw_id}, {"$set": {"locked": True, "metadata.campaign": NAME}})
+    for _ in range(2):
+        supervisor.tend(launchpad)
+    # Whoever reserves a Firework waits for the lock.
+    assert site.state(fw_id) == "READY" and supervisor.journal.counts["waits"] == 1
+    assert "a workflow is locked" in site.complaints[0] and len(site.complaints) == 1
+    launchpad.workflows.update_one({"nodes": fw_id}, {"$unset": {"locked": 1}})
+    supervisor.tend(launchpad)
+    assert site.state(fw_id) != "READY"
+
+
 @pytest.mark.slow
 def test_launch_takes_up_what_begins_is_stopped_in_order_refused_twice_and_taken_over_after_a_kill(
     slurm, inputs, launchpad, campaign_ends

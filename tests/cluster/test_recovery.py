@@ -14,6 +14,7 @@ from alpw.cluster import locks, recovery
 from alpw.database import campaigns, claims, iterations
 from alpw.database.indexes import ensure_indexes
 from alpw.database.owner import WORKER_PREFIX, process_identity
+from alpw.errors import AlpwError
 
 NAME = "c"
 
@@ -313,6 +314,30 @@ def test_a_lock_of_a_slow_process_is_broken_later_than_that_of_a_dead_one(
     assert release(living, recovery.PATIENCE) == 0
     campaign.workflows.delete_many({"metadata.campaign": living})
     assert release(living, locks.PATIENCE_LIVING) == 1
+
+
+def test_workflows_learn_of_launches_that_ended_while_they_were_locked(campaign, tmp_path, monkeypatch):
+    """Who ends a launch and does not get the lock gives up, or raises; the launch has its end by then."""
+    monkeypatch.setattr(recovery, "PATIENCE", 0.0)
+    monkeypatch.setattr(locks, "BRIEF", 0.1)
+    done, child, failed, cancelled = firework(), firework(), firework(), firework()
+    fireworks = [done, child, failed, cancelled]
+    ids = add(campaign, *fireworks, links={done: [child]})
+    launch = {}
+    for fw_id in (ids[0], ids[2]):
+        launch[fw_id] = campaign.checkout_fw(FWorker("any"), str(tmp_path), fw_id=fw_id)[1]
+    launch[ids[3]] = campaign.reserve_fw(FWorker("any"), str(tmp_path), fw_id=ids[3])[1]
+    campaign.workflows.update_many({}, {"$set": {"locked": True}})
+    with locks.brief_waits():
+        campaign.complete_launch(launch[ids[0]], FWAction())
+        campaign.complete_launch(launch[ids[2]], FWAction(), "FIZZLED")
+    with pytest.raises(AlpwError, match=r"a workflow is locked.* try again in a minute"), locks.brief_waits():
+        campaign.cancel_reservation(launch[ids[3]])
+    assert [state(campaign, fw_id) for fw_id in ids] == ["RUNNING", "WAITING", "RUNNING", "RESERVED"]
+    campaign.workflows.update_many({}, {"$unset": {"locked": 1}})
+    assert recover(campaign) == {"ends": 3, "fizzled": 1}
+    assert [state(campaign, fw_id) for fw_id in ids] == ["COMPLETED", "READY", "READY", "READY"]
+    assert recover(campaign) == {}
 
 
 @pytest.mark.parametrize("spawns", [False, True], ids=["children become ready", "new Fireworks are added"])

@@ -164,6 +164,11 @@ class Run:
         found: tuple[int, str] = self.wait(look, seconds)
         return found
 
+    def launch_state(self, fw_id: int) -> str:
+        """State of the newest launch of a label Firework, or that it is ready for one."""
+        [firework] = [each for each in self.labels() if each["fw_id"] == fw_id]
+        return str(firework["launches"][-1]["state"]) if firework["launches"] else "READY"
+
     def _began(self, firework: dict[str, Any]) -> bool:
         [configuration] = firework["spec"]["_tasks"][0]["configurations"]
         query = {"_id": ObjectId(configuration), "state": configurations.State.LABELLING.value}

@@ -199,6 +199,24 @@ def database_restarted(bench: Bench, run: Run) -> None:
     daemon.start(bench.folder / "db")
 
 
+def workflow_locked(bench: Bench, run: Run) -> None:
+    # As whoever dies, or loses the database, while he changes a workflow.
+    bench.launchpad.workflows.update_many({"metadata.campaign": run.name}, {"$set": {"locked": True}})
+
+
+def database_killed(bench: Bench, run: Run) -> int:
+    fw_id, job = run.job("RUNNING")
+    subprocess.run(["scancel", job], check=True)
+    # The job's launcher and the supervisor are about to write what became of it.
+    run.wait(lambda: run.launch_state(fw_id) != "RUNNING", PATIENCE)
+    pid = daemon.status(bench.folder / "db").pid
+    assert pid, "there is no database"
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(5)
+    daemon.start(bench.folder / "db")
+    return fw_id
+
+
 def requeued(bench: Bench, run: Run) -> int:
     fw_id, job = run.job("RUNNING")
     # Our jobs say --no-requeue; somebody who may overrides that.
@@ -218,6 +236,8 @@ FAULTS = [
     Fault("sbatch fails for 60 s", sbatch_fails),
     Fault("supervisor killed, away for 5 s", supervisor_killed),
     Fault("database restarted, away for 5 s", database_restarted),
+    Fault("database killed as jobs end", database_killed, "cancelled"),
+    Fault("workflow locked by a dead process", workflow_locked),
     Fault("job requeued", requeued, "requeued"),
 ]
 

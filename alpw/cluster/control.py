@@ -12,7 +12,7 @@ import psutil
 from fireworks import LaunchPad
 from pymongo.database import Database
 
-from alpw.cluster import recovery, worker
+from alpw.cluster import locks, recovery, worker
 from alpw.cluster.hold import release, startable
 from alpw.cluster.queue.withdraw import withdraw
 from alpw.database import campaigns
@@ -118,7 +118,7 @@ def halt(launchpad: LaunchPad, name: str, state: CampaignState, *, now: bool = F
     directory = Path(campaign["work_dir"])
     killed = _kill_workers(directory) if now else []
     cancelled, jobs = withdraw(launchpad, name, running=now)
-    _settle(launchpad, name, directory, killed)
+    _settle(launchpad, name, directory, killed, now=now)
     fireworks = launchpad.fireworks
     mine = {"spec.campaign": name}
     return Halt(
@@ -156,13 +156,17 @@ def _kill_workers(directory: Path) -> list[str]:
     return victims
 
 
-def _settle(launchpad: LaunchPad, name: str, directory: Path, killed: list[str]) -> None:
-    """Put back what died, and hold all that could start, also behind a lock that a dead process left."""
+def _settle(launchpad: LaunchPad, name: str, directory: Path, killed: list[str], *, now: bool) -> None:
+    """Put back what died, and hold all that could start, also behind a lock that a dead process left.
+
+    Of a campaign that ends now, what died between two steps of a checkout or of its end is waited for.
+    """
     locked: dict[Any, float] = {}
     deadline = time.monotonic() + recovery.PATIENCE + recovery.PATIENCE_ALONE
     while time.monotonic() < deadline:
         recovery.recover(launchpad, name, locked, alone=not worker.living(directory))
-        if not locked and not startable(launchpad, name):
+        between = now and (recovery.half_reserved(launchpad, name) or locks.late_ends(launchpad, name, 0.0))
+        if not locked and not between and not startable(launchpad, name):
             break
         time.sleep(0.5)
     # Recovery marks them so without an action; a Firetask that raised has one.

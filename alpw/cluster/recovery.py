@@ -164,8 +164,8 @@ def _rerun_lost(launchpad: LaunchPad, campaign: str) -> int:
     return lost + len(expired)
 
 
-def _rerun_half_reserved(launchpad: LaunchPad, campaign: str, patience: float) -> int:
-    """Free Fireworks whose checkout was cut short.
+def half_reserved(launchpad: LaunchPad, campaign: str, patience: float = 0.0) -> list[int]:
+    """Ids of Fireworks whose checkout is under way, or was cut short if it began so many seconds ago.
 
     A checkout, for a worker or for the queue, first marks the Firework RESERVED, with a date where FireWorks
     else writes a string, and only then gives it a launch, which every other repair starts from. A job marks
@@ -175,7 +175,11 @@ def _rerun_half_reserved(launchpad: LaunchPad, campaign: str, patience: float) -
     limit = now() - timedelta(seconds=patience)
     query = {"spec.campaign": campaign, "state": "RESERVED", "updated_on": {"$type": "date", "$lte": limit}}
     query["launches"] = []
-    halves = [firework["fw_id"] for firework in launchpad.fireworks.find(query, {"fw_id": 1})]
+    return [firework["fw_id"] for firework in launchpad.fireworks.find(query, {"fw_id": 1})]
+
+
+def _rerun_half_reserved(launchpad: LaunchPad, campaign: str, patience: float) -> int:
+    halves = half_reserved(launchpad, campaign, patience)
     for fw_id in halves:
         launchpad.rerun_fw(fw_id)
     return len(halves)

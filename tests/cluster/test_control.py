@@ -138,6 +138,16 @@ def test_kill_ends_a_worker_with_what_it_started_and_puts_its_firework_back(camp
     assert states(campaign) == ["READY"]
 
 
+def test_kill_waits_for_what_died_between_two_steps_of_a_checkout(campaign, monkeypatch):
+    monkeypatch.setattr(recovery, "PATIENCE_ALONE", 1.0)
+    add(campaign, firework())
+    # The first of these steps.
+    campaign._get_a_fw_to_run()
+    assert states(campaign) == ["RESERVED"]
+    halted = control.halt(campaign, NAME, CampaignState.STOPPED, now=True)
+    assert (states(campaign), halted.held, halted.running) == (["PAUSED"], 1, 0)
+
+
 @pytest.mark.parametrize("by_hand", ["pause_fw", "defuse_fw", "archive_wf"])
 def test_the_supervisor_says_what_was_held_with_lpad(campaign, inputs, by_hand):
     [fw_id] = add(campaign, firework())

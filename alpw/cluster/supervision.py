@@ -104,12 +104,13 @@ def supervise(
                             next_arrivals = time.monotonic() + ARRIVALS
                         for supervisor in list(left):
                             outcome = _step(supervisor, connection.launchpad)
-                            if once or isinstance(outcome, AlpwError) or outcome.finished:
-                                results[supervisor.campaign] = outcome
-                                supervisor.release_lease(connection.launchpad.db)
-                                left.remove(supervisor)
-                                if on_end:
-                                    on_end(connection.launchpad.db, supervisor.campaign, outcome)
+                            if not (once or isinstance(outcome, AlpwError) or outcome.finished):
+                                continue
+                            supervisor.release_lease(connection.launchpad.db)
+                            if on_end:
+                                on_end(connection.launchpad.db, supervisor.campaign, outcome)
+                            results[supervisor.campaign] = outcome
+                            left.remove(supervisor)
                     except PyMongoError as error:
                         connection.restore(error)
                     if left or arrivals:

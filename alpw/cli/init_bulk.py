@@ -52,7 +52,7 @@ from alpw.workflows.launch_init import retry_init, start_init, update_init
 
 TREE = "init_bulk.png"
 
-DETACHED = "The workflows are in the LaunchPad; {} or the same command runs them."
+DETACHED = "The workflows are in the LaunchPad; `alpw launch {}`, the same command, or {} runs them."
 
 VIEW = View(summarise_init, init_progress, init_line, activity)
 
@@ -119,7 +119,7 @@ def init_bulk(
             retry_init(fireworks, init.campaign)
         queued = write_all(launchpad_file, init.campaign, init.work_dir, resource)
         if detach:
-            console.print(DETACHED.format(by_hand(init.work_dir, queued)), soft_wrap=True)
+            console.print(DETACHED.format(init.campaign, by_hand(init.work_dir, queued)), soft_wrap=True)
             return
         wanted = workers or default_workers(1, resource)
         summary = watch(VIEW, launchpad_file, init.campaign, init.work_dir, resource, wanted, as_json)

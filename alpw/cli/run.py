@@ -46,7 +46,7 @@ from alpw.workflows.check import check_inputs
 from alpw.workflows.launch import start_campaign
 from alpw.workflows.update import update_inputs
 
-DETACHED = "The workflow is in the LaunchPad; {} or the same command runs it."
+DETACHED = "The workflow is in the LaunchPad; `alpw launch {}`, the same command, or {} runs it."
 
 VIEW = View(
     summarise,
@@ -99,7 +99,7 @@ def run(
         recovery.close_ended(fireworks, param.campaign)
         queued = write_all(launchpad_file, param.campaign, param.work_dir, resource)
         if detach:
-            console.print(DETACHED.format(by_hand(param.work_dir, queued)), soft_wrap=True)
+            console.print(DETACHED.format(param.campaign, by_hand(param.work_dir, queued)), soft_wrap=True)
             return
         try:
             summary = watch(

@@ -19,7 +19,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 import signal
 import subprocess
 import time
@@ -29,6 +28,7 @@ from typing import Any, ClassVar
 
 from custodian.custodian import Custodian, ErrorHandler, Job, Validator
 
+from alpw.config.command_line import words_of
 from alpw.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -47,25 +47,13 @@ _GUARD = (
 def split_command(command: str) -> list[str]:
     """Words of a command line such as ``mpirun -np $SLURM_NTASKS cp2k.psmp``, variables filled in.
 
-    No shell is involved: quotes are honoured, pipes and redirections are not.
-
     Raises:
-        InputError: nothing to run, an unset variable, or a shell operator.
+        InputError: what :func:`~alpw.config.command_line.words_of` refuses, or an unset variable.
     """
-    words = [os.path.expandvars(word) for word in shlex.split(command)]
-    if not words:
-        raise InputError(
-            "empty command; give the program to run, such as 'mpirun -np 2 cp2k.psmp'", key="command"
-        )
+    words = [os.path.expandvars(word) for word in words_of(command)]
     for word in words:
         if unset := re.search(r"\$\{?\w+", word):
             raise InputError(f"{unset[0]} in {command!r} is not set in the environment", key="command")
-        if word in {"|", ">", ">>", "<", "&&", "||", ";", "&"}:
-            raise InputError(
-                f"{command!r} holds the shell operator {word!r}; give one program and its arguments, "
-                "and put set-up commands into source_list, module_list or env_list",
-                key="command",
-            )
     return words
 
 

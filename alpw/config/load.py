@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from alpw.config.amounts import MEMORY, WALLTIME
 from alpw.config.commands import command_names
 from alpw.config.init_bulk import InitBulk
 from alpw.config.json_file import InputErrors, read_json
 from alpw.config.keys import Translation, translate, unwrap
-from alpw.config.param import Param
-from alpw.config.resource import InitResource, Resource
+from alpw.config.param import CAMPAIGN_NAME, FUNCTION, Param
+from alpw.config.resource import CARD, InitResource, Resource
 from alpw.config.section import Loc, Problem, Section
 
 File = TypeVar("File", bound=Section)
@@ -38,10 +39,19 @@ MESSAGES: dict[str, str] = {
     "less_than_equal": "{found} must be at most {le:g}{unit}",
     "literal_error": "{found} is not one of {expected}",
     "too_short": "has {actual_length} entries, at least {min_length} needed",
-    "string_pattern_mismatch": "{found} does not have the form {pattern}",
+    "string_pattern_mismatch": "{found} is not {form}",
     "value_error": "{error}",
 }
 """pydantic's kinds of error in the words of an input file"""
+
+FORMS: dict[str, str] = {
+    WALLTIME: "HH:MM:SS or D-HH:MM:SS, e.g. 24:00:00",
+    MEMORY: "a whole number with K, M, G or T, e.g. 16G",
+    CARD: "one word of letters, digits, '_', '.' and '-', e.g. a100",
+    CAMPAIGN_NAME: "a name of letters, digits, '_', '.' and '-', e.g. silicon",
+    FUNCTION: "the import path of a function, e.g. mypackage.checks.volume",
+}
+"""Patterns in words."""
 
 
 def load_param(path: str | Path) -> Param:
@@ -198,7 +208,8 @@ def _problems(model: type[Section], details: ErrorDetails) -> list[Problem]:
     template = MESSAGES.get(
         details["type"], "{found}: " + details["msg"].replace("{", "{{").replace("}", "}}")
     )
-    text = template.format(found=_short(details["input"]), unit=_unit(model, loc), **context)
+    form = FORMS.get(pattern := context.get("pattern", ""), pattern)
+    text = template.format(found=_short(details["input"]), unit=_unit(model, loc), form=form, **context)
     return [Problem(loc, text)]
 
 

@@ -28,6 +28,7 @@ from alpw.config.train import Train
 
 DEFAULT_SEED = 2024
 CAMPAIGN_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
+FUNCTION = r"^[A-Za-z_][\w]*(\.[A-Za-z_]\w*)+$"
 
 
 class Initial(Section):
@@ -56,7 +57,7 @@ class Hook(Section):
     ] = setting(meaning="stage after which the function is called: train, explore, select, label")
     function: str = setting(
         meaning="function by import path, such as mypackage.checks.volume",
-        pattern=r"^[A-Za-z_][\w]*(\.[A-Za-z_]\w*)+$",
+        pattern=FUNCTION,
     )
     arguments: dict[str, Any] = setting({}, meaning="keyword arguments of the function")
 

@@ -11,11 +11,17 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
+from alpw.config import flags
+from alpw.config.amounts import MEMORY, WALLTIME, amount_problems, megabytes, seconds
+from alpw.config.command_line import words_of
 from alpw.config.section import Problem, Section, StoredPath, setting
+from alpw.errors import InputError
 
 
-def _without_blanks(value: Any) -> Any:
-    return value.replace(" ", "") if isinstance(value, str) else value
+def _partitions(value: Any) -> Any:
+    """Names between commas without blanks around them; anything else as it is, for the error to quote."""
+    names = [name.strip(" ") for name in value.split(",")] if isinstance(value, str) else []
+    return ",".join(names) if names and not re.search(r"\s", "".join(names)) else value
 
 
 QUEUE_KEYS = (
@@ -49,8 +55,7 @@ BLOCKS: dict[str, str | None] = {
 }
 """Kind of work -> the block that it runs by when it has none of its own; None: it always has."""
 
-WALLTIME = r"^(\d+-)?\d{1,3}:\d{2}:\d{2}$"
-MEMORY = r"^\d+[KMGT]?$"
+CARD = r"^[\w.-]+$"
 
 
 class ByAtoms(Section):
@@ -76,6 +81,9 @@ class ByAtoms(Section):
         if not self.changes:
             yield Problem((), "asks for nothing; give number_node, walltime, memory, ...")
 
+    def file_problems(self) -> Iterator[Problem]:
+        yield from amount_problems(self)
+
 
 class ResourceBlock(Section):
     """One kind of calculation: its command and what one SLURM job of it asks for."""
@@ -83,7 +91,9 @@ class ResourceBlock(Section):
     section: ClassVar[str] = "resource.block"
 
     command: str | None = setting(
-        None, meaning="how the program is called; absent: the engine that ALPW brings along"
+        None,
+        meaning="how the program is called, without pipes and redirections; absent: the engine that ALPW "
+        "brings along",
     )
     group_size: int = setting(
         1, meaning="calculations per job, a multiple of parallel_num; -1 = all in one job", ge=-1
@@ -92,20 +102,30 @@ class ResourceBlock(Section):
     number_node: int = setting(1, meaning="nodes per job", ge=1)
     gpu_per_node: int = setting(0, meaning="graphics cards per node", ge=0)
     gpu_type: str | None = setting(
-        None, meaning="kind of graphics card, as SLURM calls it; absent: any", pattern=r"^[\w.-]+$"
+        None,
+        meaning="kind of graphics card, as SLURM calls it, with gpu_per_node; absent: any",
+        pattern=CARD,
     )
     cpu_per_node: int = setting(1, meaning="tasks per node", ge=1)
-    queue_name: Annotated[str | None, BeforeValidator(_without_blanks)] = setting(
-        None, meaning="SLURM partition, several with commas; absent: on this machine, without SLURM"
+    queue_name: Annotated[str | None, BeforeValidator(_partitions)] = setting(
+        None,
+        meaning="SLURM partition, several with commas, around which blanks may stand; absent: on this "
+        "machine, without SLURM",
     )
-    custom_flags: list[str] = setting([], meaning="further #SBATCH lines")
+    custom_flags: list[str] = setting(
+        [],
+        meaning="further options of sbatch, with or without #SBATCH before them; none that another key or "
+        "ALPW sets",
+    )
     source_list: list[str] = setting([], meaning="files to source before the calculation")
     module_list: list[str] = setting([], meaning="modules to load before the calculation")
     env_list: list[str] = setting([], meaning="shell lines before the calculation, verbatim")
     walltime: str | None = setting(
-        None, meaning="time limit of a job, HH:MM:SS or D-HH:MM:SS", pattern=WALLTIME
+        None, meaning="time limit of a job, HH:MM:SS or D-HH:MM:SS, more than 0", pattern=WALLTIME
     )
-    memory: str | None = setting(None, meaning="memory per node, such as 4G or 800M", pattern=MEMORY)
+    memory: str | None = setting(
+        None, meaning="memory per node, such as 4G or 800M, more than 0", pattern=MEMORY
+    )
     account: str | None = setting(None, meaning="SLURM account")
     by_atoms: list[ByAtoms] = setting(
         [], meaning="what jobs of large structures ask for instead; the last rule that holds counts"
@@ -163,7 +183,8 @@ class ResourceBlock(Section):
         for key in ("queue_name", "account"):
             value = getattr(self, key)
             if value is not None and (not value or re.search(r"\s", value)):
-                yield Problem((key,), f"{value!r} is not one word")
+                several = "; several partitions need commas between them" if key == "queue_name" else ""
+                yield Problem((key,), f"{value!r} is not one word{several}")
         for key in ("custom_flags", "source_list", "module_list", "env_list"):
             for i, line in enumerate(getattr(self, key)):
                 if line != "".join(line.splitlines()):
@@ -183,6 +204,21 @@ class ResourceBlock(Section):
             text = f"starts {asked[1]} processes; number_node x cpu_per_node allows {least}"
             yield Problem(("command",), text)
 
+    def file_problems(self) -> Iterator[Problem]:
+        if self.command and self.command.strip():
+            try:
+                words_of(self.command)
+            except InputError as error:
+                yield Problem(("command",), error.message)
+        if self.queue_name and "" in self.queue_name.split(","):
+            yield Problem(("queue_name",), f"{self.queue_name!r} has a comma without a partition beside it")
+        for i, line in enumerate(self.custom_flags):
+            if text := flags.fault(line):
+                yield Problem(("custom_flags", i), text)
+        if self.gpu_type and not any(block.gpu_per_node for block in self.variants):
+            yield Problem(("gpu_type",), "asks for no card without gpu_per_node; give it as well")
+        yield from amount_problems(self)
+
     def _limit_problems(self) -> Iterator[Problem]:
         """Bounds below what is asked for at first."""
         for key, size in (("walltime", seconds), ("memory", megabytes)):
@@ -191,19 +227,6 @@ class ResourceBlock(Section):
             if most and given and size(most) < max(map(size, given)):
                 text = f"{most} is less than {key}, {max(given, key=size)}"
                 yield Problem((f"max_{key}",), text)
-
-
-def seconds(walltime: str) -> int:
-    """Seconds of a time limit such as ``2-12:00:00``."""
-    days, _, clock = walltime.rpartition("-")
-    hours, minutes, rest = map(int, clock.split(":"))
-    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest
-
-
-def megabytes(memory: str) -> float:
-    """MiB of a number with or without K, M, G, T; SLURM takes one without for MiB."""
-    factor = {"K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0**2}
-    return float(memory.rstrip("KMGT")) * factor.get(memory[-1], 1.0)
 
 
 class Resource(Section):
@@ -277,8 +300,6 @@ class Resource(Section):
                 yield Problem((name, "command"), f"has no effect: {self.fixed_programs[name]}")
             if name in self.one_by_one and block.parallel_num > 1:
                 yield Problem((name, "parallel_num"), "has no effect: a job does one after the other")
-            if block.gpu_type and not any(each.gpu_per_node for each in block.variants):
-                yield Problem((name, "gpu_type"), "has no effect without gpu_per_node")
             for key in QUEUE_KEYS if not block.queue_name else ():
                 if getattr(block, key) != ResourceBlock.model_fields[key].get_default():
                     text = "has no effect without queue_name; prepare the shell that alpw run starts in"

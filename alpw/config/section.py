@@ -67,7 +67,11 @@ class Section(BaseModel):
         return iter(())
 
     def file_problems(self) -> Iterator[Problem]:
-        """What the files that this block names do to it; asked only while an input file is being read."""
+        """What is asked only while an input file is being read.
+
+        What the files that this block names do to it, and what campaigns that began before it was refused
+        may hold.
+        """
         return iter(())
 
     def remarks(self) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from typing import Any
 from alpw.errors import InputError
 from alpw.legacy import dpgen_keys as keys
 from alpw.legacy.dpgen_param import note_missing
+from alpw.legacy.flags import flag_text, take_flags
 from alpw.legacy.notes import Converted, NoteBook, is_comment, leaves
 
 OLD = ("machine", "resources", "command", "group_size")
@@ -104,12 +105,16 @@ def _block(
         # Without a queue they have no effect; what they ask for is told.
         for key in ("queue_name", "custom_flags"):
             block.pop(key, None)
-    _settle(block, book, named)
+    _settle(block, book, named, ours)
     return block, far
 
 
-def _settle(block: dict[str, Any], book: NoteBook, named: Any) -> None:
-    """Numbers of calculations that go together."""
+def _settle(block: dict[str, Any], book: NoteBook, named: Any, ours: str) -> None:
+    """Numbers of calculations that go together, and flags that are keys of ours."""
+    for flag, key in take_flags(block):
+        book.changed(
+            named(("resources", "custom_flags")), f"{ours}.{key}" if key else "", flag_text(flag, key)
+        )
     lanes = block.get("parallel_num", 1)
     if isinstance(lanes, int) and lanes > 1 and 0 <= block.get("group_size", 1) < lanes:
         block["group_size"] = lanes

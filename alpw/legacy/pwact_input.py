@@ -16,6 +16,7 @@ from alpw.config.keys import Finding, Translation, translate
 from alpw.config.param import Param
 from alpw.config.resource import InitResource, Resource
 from alpw.config.vocabulary import CHOICES_NOT_AVAILABLE
+from alpw.legacy.flags import flag_text, take_flags
 from alpw.legacy.notes import Converted, Fate, NoteBook, Place, Rebase, dotted, is_comment, leaves
 
 Model = type[Param] | type[Resource] | type[InitResource] | type[InitBulk]
@@ -76,6 +77,8 @@ def convert_pwact(raw: dict[str, Any], model: Model, file: Path, rebase: Rebase)
     if content.get("work_dir") in (".", "./"):
         del content["work_dir"]
     _note(raw, content, found, left_out, book)
+    if issubclass(model, Resource):
+        _note_flags(content, found, book)
     content = _rebased(content, rebase)
     remarks = [f"{key}: {text}" for key, text in DEFAULTS.get(model.__name__, ()) if not _has(content, key)]
     return Converted(content, book.complete(raw, "not known, neither there nor here"), remarks)
@@ -114,6 +117,13 @@ def _note(
             book.add(path, *how)
         else:
             book.taken(path, "", "asks for nothing, or says again what another key says")
+
+
+def _note_flags(content: dict[str, Any], found: Translation, book: NoteBook) -> None:
+    for name, block in content.items():
+        for flag, key in take_flags(block) if isinstance(block, dict) and block.get("custom_flags") else ():
+            place = _plain(found.places[name, "custom_flags"].key)
+            book.changed(place, f"{name}.{key}" if key else "", flag_text(flag, key))
 
 
 def _nearest(table: dict[str, Any], path: Place) -> tuple[Any, Place] | None:

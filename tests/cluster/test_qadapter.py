@@ -20,7 +20,7 @@ FULL = ResourceBlock.model_validate(
         "walltime": "00:05:00",
         "memory": "2G",
         "account": "0123",
-        "custom_flags": ["--exclusive", "#SBATCH --nice=5"],
+        "custom_flags": ["--exclusive", "#SBATCH --nice=5", "-c 1"],
         "source_list": ["/etc/profile"],
         "module_list": ["cp2k/2024.1"],
         "env_list": ["export OMP_NUM_THREADS=2"],
@@ -58,6 +58,7 @@ def test_every_key_of_the_block_reaches_slurm(tmp_path):
         "--job-name=alpw-dft",
         "--exclusive",
         "--nice=5",
+        "-c 1",
         "--no-requeue",
     }
 

@@ -204,7 +204,7 @@ class TestValues:
             ("train.descriptor.rcut_smth", 6, "train.descriptor.rcut_smth", "smaller than the cutoff"),
             ("train.optimizer.learning_rate", float("nan"), "train.optimizer.learning_rate", "finite"),
             ("strategy", None, "strategy", "None is not a block"),
-            ("campaign", "a b", "campaign", "'a b' does not have the form"),
+            ("campaign", "a b", "campaign", "'a b' is not a name of letters"),
             ("dft.input", "missing.inp", "dft.input", "no file at /"),
             ("init_data", ["missing"], "init_data[0]", "nothing found at /"),
             ("init_data", ["*.xyz"], "init_data[0]", "nothing found at /"),

@@ -61,14 +61,28 @@ def test_the_command_of_training_is_reported_as_unused(tmp_path: Path) -> None:
         ({"cpu_per_node": 0}, "dft.cpu_per_node: 0 must be at least 1"),
         ({"command": " "}, "dft.command: is empty"),
         ({"command": "mpirun -np 8 cp2k", "cpu_per_node": 4}, "dft.command: starts 8 processes"),
-        ({"walltime": "10"}, "dft.walltime: '10' does not have the form"),
+        ({"walltime": "10"}, "dft.walltime: '10' is not HH:MM:SS or D-HH:MM:SS, e.g. 24:00:00"),
         ({"queue": "cpu"}, "dft.queue: unknown key, did you mean 'queue_name'?"),
         ({"gpu_per_nod": 1}, "dft.gpu_per_nod: unknown key, did you mean 'gpu_per_node'?"),
-        ({"queue_name": "cpu\n#SBATCH -A x"}, "dft.queue_name: 'cpu\\n#SBATCH-Ax' is not one word"),
+        ({"queue_name": "cpu\n#SBATCH -A x"}, "dft.queue_name: 'cpu\\n#SBATCH -A x' is not one word"),
+        ({"queue_name": "debug labels"}, "dft.queue_name: 'debug labels' is not one word; several"),
+        ({"queue_name": "labels,,debug"}, "dft.queue_name: 'labels,,debug' has a comma without"),
+        ({"command": "xtb | tee x"}, "dft.command: 'xtb | tee x' holds the shell operator '|'"),
+        ({"command": 'xtb "a'}, "dft.command: 'xtb \"a' has a quote"),
+        ({"walltime": "10:99:00"}, "dft.walltime: '10:99:00' has more than 59 minutes"),
+        ({"by_atoms": [{"above": 9, "memory": "0G"}]}, "dft.by_atoms[0].memory: '0G' is no memory"),
+        ({"gpu_type": "a100"}, "dft.gpu_type: asks for no card without gpu_per_node"),
+        ({"custom_flags": ["node1"]}, "dft.custom_flags[0]: 'node1' is no option of sbatch"),
+        (
+            {"custom_flags": ["--exclusive", "#SBATCH -x n1 -t 10"]},
+            "dft.custom_flags[1]: -t is set by walltime",
+        ),
+        ({"custom_flags": ["--gres=gpu:2"]}, "dft.custom_flags[0]: --gres is set by gpu_per_node"),
+        ({"custom_flags": ["--array=1-5"]}, "dft.custom_flags[0]: --array is set by ALPW"),
         ({"account": "a b"}, "dft.account: 'a b' is not one word"),
         ({"env_list": ["a", "b\nc"]}, "dft.env_list[1]: 'b\\nc' is not one line"),
         ({"custom_flags": ["-x gn18\r\nrm"]}, "dft.custom_flags[0]: '-x gn18\\r\\nrm' is not one line"),
-        ({"memory": "4G\n"}, "dft.memory: '4G\\n' does not have the form"),
+        ({"memory": "4G\n"}, "dft.memory: '4G\\n' is not a whole number with K, M, G or T"),
         ({"memory": "4G", "max_memory": "4000M"}, "dft.max_memory: 4000M is less than memory, 4G"),
         ({"by_atoms": [{"above": 9}]}, "dft.by_atoms[0]: asks for nothing"),
         ({"by_atoms": [{"above": 9, "memory": "4G", "queue": "x"}]}, "dft.by_atoms[0].queue: unknown key"),
@@ -93,7 +107,7 @@ def test_wrong_values_are_errors_with_their_key(tmp_path: Path, block: dict[str,
     assert len(str(raised.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["mpirun -np $SLURM_NTASKS cp2k", "srun cp2k", "mpirun -np 4 cp2k"])
+@pytest.mark.parametrize("command", ["mpirun -np $SLURM_NTASKS ${UNSET}", "srun cp2k", "mpirun -np 4 cp2k"])
 def test_commands_that_fit_the_job_are_accepted(tmp_path: Path, command: str) -> None:
     assert (
         read(tmp_path, dft={"command": command, "cpu_per_node": 2, "number_node": 2}).dft.command == command

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from alpw.cli.main import app
 from alpw.config import load_inputs
 from alpw.legacy.convert import convert, write
+from alpw.legacy.flags import take_flags
 from alpw.legacy.notes import Fate, source_keys
 from alpw.trainers.deepmd_input import read_users_input
 from tests.legacy.samples import DPGEN, MACHINE, TRAINING, dpgen
@@ -111,3 +112,23 @@ def test_a_code_that_labels_nothing_here_is_told_and_nothing_is_written(source, 
     done = CliRunner().invoke(app, ["convert-input", str(file), "-o", str(tmp_path / "new")])
     assert done.exit_code == 2 and "dft.dft_style: required key is missing" in done.stderr
     assert "fp_orb_files" in done.stdout and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "block"),
+    [
+        # What `man sbatch` says of times.
+        (["#SBATCH --time=23:0:0"], {"walltime": "23:00:00"}),
+        (["-t 90"], {"walltime": "01:30:00"}),
+        (["-t90:30"], {"walltime": "01:30:30"}),
+        (["--time 2-12"], {"walltime": "2-12:00:00"}),
+        (["--time=1-0:30"], {"walltime": "1-00:30:00"}),
+        (["--mem=4gb --exclusive", "-J x"], {"memory": "4G", "custom_flags": ["--exclusive"]}),
+        (["--gres=gpu:a100:2", "-x n1"], {"gpu_per_node": 2, "gpu_type": "a100", "custom_flags": ["-x n1"]}),
+        (["--time=UNLIMITED"], {"custom_flags": ["--time=UNLIMITED"]}),
+    ],
+)
+def test_flags_become_the_keys_that_say_the_same(lines, block):
+    taken = {"custom_flags": lines}
+    take_flags(taken)
+    assert taken == {"custom_flags": []} | block

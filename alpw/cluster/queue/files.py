@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ruamel.yaml import YAML
 
 from alpw.cluster.queue.adapter import SlurmAdapter
+from alpw.config.flags import directive
 from alpw.config.resource import BLOCKS, Resource, ResourceBlock
 from alpw.files import write_atomically
 from alpw.workflows.firework import LIGHT
@@ -93,7 +94,7 @@ def qadapter(
     SLURM reads directives up to the first command. Requeueing is switched off because a requeued job would
     find its Firework taken.
     """
-    flags = [flag if flag.startswith("#SBATCH") else f"#SBATCH {flag}" for flag in block.custom_flags]
+    flags = [directive(flag) for flag in block.custom_flags]
     launcher = shlex.join([rlaunch(), "-l", str(launchpad_file), "-w", str(fworker_file), "singleshot"])
     settings: dict[str, Any] = {
         "_fw_name": SlurmAdapter._fw_name,

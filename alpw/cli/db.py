@@ -10,12 +10,19 @@ from typing import Annotated, Any
 import typer
 from pymongo import MongoClient
 
+from alpw.cli.lazy import CaseInsensitiveGroup
 from alpw.cluster import worker
 from alpw.database import daemon, launchpad
 from alpw.database.secrets import server_uri, without_secrets
 from alpw.errors import AlpwError, InputError
 
-app = typer.Typer(help="Start, stop and look at the database.", no_args_is_help=True)
+app = typer.Typer(
+    cls=CaseInsensitiveGroup,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    add_completion=False,
+    help="Start, stop and look at the database.\n\nExample: `alpw db start`",
+)
 
 Directory = Annotated[
     Path | None, typer.Option("--dir", help="Data directory (default: $ALPW_DB_DIR, else ~/.alpw/db).")

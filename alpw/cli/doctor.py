@@ -24,6 +24,7 @@ from alpw.cli.common import (
     print_json,
 )
 from alpw.cluster import pitfalls
+from alpw.cluster.fw_config import config_files
 from alpw.cluster.queue.files import queue_blocks
 from alpw.cluster.queue.trial import script_findings
 from alpw.codes import lammps
@@ -113,7 +114,7 @@ def warnings(inputs: tuple[Param, Resource] | None, launchpad: Path | None) -> I
         yield from _warned(exposure.database_findings, file)
         yield from _warned(pitfalls.launchpad_findings, file)
     yield from exposure.file_findings(secrets)
-    configured, adapters = pitfalls.config_files(), pitfalls.adapter_files(here, home)
+    configured, adapters = config_files(), pitfalls.adapter_files(here, home)
     # They hurt those who call FireWorks' own commands.
     if configured or adapters or (inputs and queue_blocks(inputs[1])):
         yield from pitfalls.setting_findings(fw_config.config_to_dict())

@@ -9,6 +9,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from alpw.cli.common import errors_as_exit_status
+from alpw.cluster.fw_config import import_fireworks
+
 
 class CaseInsensitiveGroup(TyperGroup):
     """Commands in any case, as the predecessor takes them."""
@@ -38,6 +41,9 @@ def lazy_group(package: str, commands: Mapping[str, tuple[str, str]]) -> type[Ty
             if name not in commands:
                 return super().get_command(ctx, name)
             module, attribute = commands[name]
+            # What nearly all of them import, and what a file of the user's can make fail.
+            with errors_as_exit_status():
+                import_fireworks()
             found = getattr(import_module(f"{package}.{module}"), attribute)
             if isinstance(found, typer.Typer):
                 group = typer.main.get_command(found)

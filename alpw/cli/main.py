@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from alpw import __version__
-from alpw.cli import db
 from alpw.cli.common import NoteHandler
-from alpw.cli.lazy import CaseInsensitiveGroup, lazy_group
+from alpw.cli.lazy import lazy_group
 
 # Their modules bring torch or many readers, for which no other command should wait: module and function.
 COMMANDS = {
@@ -46,6 +45,7 @@ COMMANDS = {
     "calculate": ("calculate", "calculate"),
     "query": ("query", "query"),
     "dataset": ("dataset", "app"),
+    "db": ("db", "app"),
 }
 
 
@@ -58,7 +58,6 @@ app = typer.Typer(
     help="Active learning of Deep Potential force fields on FireWorks and MongoDB.\n\n"
     "Example: `alpw db start && alpw run param.json resource.json`",
 )
-app.add_typer(db.app, name="db", cls=CaseInsensitiveGroup)
 
 
 @app.callback(invoke_without_command=True)

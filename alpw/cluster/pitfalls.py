@@ -5,7 +5,6 @@ Functions that read a file raise :class:`~alpw.errors.InputError` where it is no
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,14 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import fireworks
 from fireworks.user_objects.queue_adapters.common_adapter import CommonAdapter
-from monty.serialization import loadfn
 
-from alpw.errors import InputError
+from alpw.config.yaml_file import read_settings
 from alpw.findings import Finding, Severity
 
-CONFIG_NAME = "FW_config.yaml"
 #: Settings of FW_config.yaml that name a file or a folder.
 PLACES = ("LAUNCHPAD_LOC", "FWORKER_LOC", "QUEUEADAPTER_LOC", "CONFIG_FILE_DIR", "TEMPLATE_DIR")
 
@@ -66,23 +62,24 @@ PITFALLS = (
 )
 
 
+#: ``minutes[:seconds]``, ``hours:minutes:seconds``, ``days-hours[:minutes[:seconds]]``, or no limit.
+SBATCH_TIME = r"(?i)^(\d+-)?\d+(:\d+){0,2}$|^(unlimited|infinite|-1)$"
+
+#: How the names of settings end that are a number of seconds.
+SECONDS = ("_INTERVAL", "_SECS")
+
+
 def setting_findings(settings: Mapping[str, Any]) -> Iterator[Finding]:
     """What of FireWorks' settings hurts; ``settings`` as `fireworks.fw_config.config_to_dict` gives them."""
+    wrong = [key for key, value in settings.items() if key.endswith(SECONDS) and not _is_number(value)]
+    for key in wrong:
+        yield _warning(f"{key}: {settings[key]!r} is no number of seconds; correct it in FW_config.yaml")
     for pitfall in PITFALLS:
         value = settings.get(pitfall.key)
-        if value is not None and pitfall.hurts(value):
+        if value is not None and pitfall.key not in wrong and pitfall.hurts(value):
             yield _warning(f"{pitfall.key}: {pitfall.text.format(value=value)}")
     if int(version("monty").partition(".")[0]) >= 2026:
         yield _warning(f"monty {version('monty')} breaks `rlaunch --offline`: pip install 'monty<2026'")
-
-
-def config_files() -> list[Path]:
-    """The FW_config.yaml files that FireWorks finds from this folder; it heeds the first one."""
-    folders = (Path.cwd(), Path.home() / ".fireworks", Path(fireworks.__file__).parents[1])
-    found = [folder / CONFIG_NAME for folder in folders if (folder / CONFIG_NAME).is_file()]
-    if (named := os.environ.get("FW_CONFIG_FILE")) and Path(named).is_file():
-        found.append(Path(named))
-    return list(dict.fromkeys(file.resolve() for file in found))
 
 
 def config_findings(files: list[Path]) -> Iterator[Finding]:
@@ -91,7 +88,7 @@ def config_findings(files: list[Path]) -> Iterator[Finding]:
         others = ", ".join(map(str, files[1:]))
         yield _warning(f"FireWorks heeds {files[0]} and not {others}; keep one")
     for file in files[:1]:
-        for key, value in _mapping(file).items():
+        for key, value in read_settings(file).items():
             if key in PLACES and not Path(str(value)).is_absolute():
                 text = f"{file}: {key}: {value} means another place in every folder; write an absolute path"
                 yield _warning(text)
@@ -99,7 +96,7 @@ def config_findings(files: list[Path]) -> Iterator[Finding]:
 
 def launchpad_findings(file: Path) -> Iterator[Finding]:
     """What in a my_launchpad.yaml hurts."""
-    settings = _mapping(file)
+    settings = read_settings(file)
     if str(settings.get("strm_lvl", "")).upper() in ("DEBUG", "INFO"):
         text = f"{file}: strm_lvl: FireWorks' messages stand between ours, in --json too; write WARNING"
         yield _warning(text)
@@ -109,7 +106,7 @@ def launchpad_findings(file: Path) -> Iterator[Finding]:
 
 def adapter_findings(file: Path) -> Iterator[Finding]:
     """What in a my_qadapter.yaml hurts; other queues than SLURM are not looked at."""
-    adapter = _mapping(file)
+    adapter = read_settings(file)
     if adapter.get("_fw_q_type") != "SLURM":
         return
     place = adapter.get("_fw_template_file") or CommonAdapter._get_default_template_file("SLURM")
@@ -118,6 +115,8 @@ def adapter_findings(file: Path) -> Iterator[Finding]:
     for key in sorted(key for key in adapter if not key.startswith("_") and key not in known):
         meant = "queue" if key == "partition" else next(iter(get_close_matches(key, known)), None)
         yield _warning(f"{file}: {key}: is ignored" + (f"; write {meant}" if meant else ""))
+    if (time := adapter.get("walltime")) is not None and not re.search(SBATCH_TIME, str(time)):
+        yield _warning(f"{file}: walltime: {time!r} is no time limit for sbatch; write e.g. 24:00:00")
     if (logs := adapter.get("logdir")) and not Path(str(logs)).is_dir():
         yield _warning(f"{file}: logdir: {logs} is no folder; qlaunch -m would wait for it without a word")
     if "--no-requeue" not in template + str(adapter.get("pre_rocket")):
@@ -136,14 +135,9 @@ def adapter_files(*folders: Path) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _warning(text: str) -> Finding:
     return Finding("FireWorks", Severity.WARN, text)
-
-
-def _mapping(file: Path) -> dict[str, Any]:
-    try:
-        content = loadfn(file)
-    # The YAML reader has an exception family of its own, which depends on its version.
-    except Exception as error:
-        raise InputError(f"is no valid YAML ({type(error).__name__})", file=file) from error
-    return content if isinstance(content, dict) else {}

@@ -13,10 +13,11 @@ from typing import Any
 
 import pymongo
 from fireworks import LaunchPad, fw_config
-from monty.serialization import dumpfn, loadfn
+from monty.serialization import dumpfn
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from alpw.config.yaml_file import read_yaml
 from alpw.database.secrets import server_uri, without_secrets
 from alpw.errors import DatabaseError, InputError
 
@@ -80,13 +81,7 @@ def read_launchpad_file(path: Path) -> dict[str, Any]:
     Raises:
         InputError: not readable, or not a mapping with ``host``.
     """
-    try:
-        settings = loadfn(path)
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", file=path) from error
-    except Exception as error:
-        # the YAML reader has an exception family of its own, which depends on its version
-        raise InputError(f"is no valid YAML or JSON ({type(error).__name__})", file=path) from error
+    settings = read_yaml(path)
     if not isinstance(settings, dict) or not settings.get("host"):
         raise InputError("must name the database server", file=path, key="host")
     return dict(settings)

@@ -66,7 +66,7 @@ def _value(option: Option) -> dict[str, Any] | None:
 
 
 def _walltime(value: str) -> dict[str, str] | None:
-    """sbatch takes ``minutes``, ``minutes:seconds``, ``hours:minutes:seconds``, ``days-hours[:minutes...]``."""
+    """sbatch takes ``minutes[:seconds]``, ``hours:minutes:seconds``, ``days-hours[:minutes[:seconds]]``."""
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", value)
     if match is None:
         return None

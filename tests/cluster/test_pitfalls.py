@@ -1,7 +1,12 @@
 """FireWorks' settings and queue adapters that hurt, as `alpw doctor` finds them."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 from fireworks import fw_config
 from monty.serialization import dumpfn
 from typer.testing import CliRunner
@@ -9,6 +14,7 @@ from typer.testing import CliRunner
 from alpw.cli import doctor
 from alpw.cli.main import app
 from alpw.cluster import pitfalls, slurm
+from alpw.cluster.fw_config import config_files
 from alpw.cluster.queue.files import qadapter
 from alpw.codes import lammps
 from alpw.config.resource import ResourceBlock
@@ -32,6 +38,34 @@ def test_good_settings_are_silent():
     assert list(pitfalls.setting_findings(GOOD)) == []
 
 
+def test_a_setting_of_the_wrong_type_is_told_and_not_compared():
+    (finding,) = pitfalls.setting_findings(GOOD | {"QUEUE_UPDATE_INTERVAL": "fast"})
+    assert finding.text.startswith("QUEUE_UPDATE_INTERVAL: 'fast' is no number of seconds")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "PING_TIME_SEC: 3",
+            "PING_TIME_SEC: FireWorks has no such setting, and does not start; write PING_TIME_SECS",
+        ),
+        ("a: 1\nb: [1, 2\nc: 3", "is no valid YAML in line 3 (ParserError)"),
+        ("- 1", "holds no lines 'KEY: value'"),
+        ("ADD_USER_PACKAGES: 3", "FireWorks cannot use it ('int' object is not iterable)"),
+    ],
+)
+def test_a_file_with_which_fireworks_does_not_start_is_wrong_input(tmp_path, text, message):
+    """In a process of its own: FireWorks is imported once."""
+    (tmp_path / "FW_config.yaml").write_text(text)
+    command = [sys.executable, "-m", "alpw.cli.main", "doctor"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"error: {tmp_path.resolve() / 'FW_config.yaml'}: {message}")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_monty_that_breaks_offline_mode(monkeypatch):
     monkeypatch.setattr(pitfalls, "version", lambda name: "2026.2.18")
     (finding,) = pitfalls.setting_findings(GOOD)
@@ -43,7 +77,7 @@ def test_the_first_of_several_config_files_and_its_relative_paths(tmp_path, monk
     for name in ("FW_config.yaml", "other.yaml"):
         dumpfn({"LAUNCHPAD_LOC": "my_launchpad.yaml", "FWORKER_LOC": "/etc/my_fworker.yaml"}, tmp_path / name)
     monkeypatch.setenv("FW_CONFIG_FILE", str(tmp_path / "other.yaml"))
-    files = pitfalls.config_files()
+    files = config_files()
     texts = [finding.text for finding in pitfalls.config_findings(files)]
     assert len(texts) == 2 and "other.yaml" in texts[0] and "LAUNCHPAD_LOC" in texts[1]
 
@@ -65,6 +99,7 @@ def test_an_adapter_of_our_own_is_silent_and_each_trap_is_named(tmp_path):
     bad = {
         "partition": "debug",
         "wall_time": "1:00:00",
+        "walltime": "soon",
         "logdir": str(tmp_path / "none"),
         "pre_rocket": None,
         "rocket_launch": "rlaunch -w my_fworker.yaml singleshot",
@@ -74,6 +109,7 @@ def test_an_adapter_of_our_own_is_silent_and_each_trap_is_named(tmp_path):
     for words in (
         "partition: is ignored; write queue",
         "wall_time: is ignored; write walltime",
+        "walltime: 'soon' is no time limit",
         "logdir: ",
         "--no-requeue",
         "rocket_launch: rlaunch depends",

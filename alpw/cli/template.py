@@ -20,6 +20,7 @@ from alpw.database import campaigns
 from alpw.database.access import launchpad_file
 from alpw.database.launchpad import FILE_NAME, open_launchpad, read_launchpad_file
 from alpw.errors import InputError
+from alpw.workflows.firework import LIGHT
 from alpw.workflows.launch import inputs_of
 from alpw.workflows.launch_init import init_inputs_of
 
@@ -67,7 +68,8 @@ def template(
         written = write_queue_files(folder, folder / FILE_NAME, campaign, resource, cluster)
         if not written:
             raise InputError("no block names a queue", resource_file, "queue_name")
-        _tell(path for files in written.values() for path in files)
+        files = [path for block in written.values() for path in block]
+        _tell([*files, *([] if cluster else [folder / f"my_fworker_{LIGHT}.yaml"]), folder / CONFIG_FILE])
 
 
 def _write(folder: Path, source: Path, files: dict[str, dict[str, Any]], force: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from alpw.database import daemon
@@ -16,6 +17,8 @@ from alpw.database.launchpad import (
 from alpw.database.secrets import server_uri
 from alpw.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 
 def ensure_running(explicit: Path | None = None) -> Path:
     """Absolute path of a my_launchpad.yaml whose server answers.
@@ -29,7 +32,11 @@ def ensure_running(explicit: Path | None = None) -> Path:
     """
     found = find_launchpad_file(explicit)
     if found is None:
-        found = write_launchpad_file(Path(FILE_NAME), daemon.start().uri)
+        server = daemon.start()
+        found = write_launchpad_file(Path(FILE_NAME), server.uri)
+        logger.warning(
+            "wrote %s for a private database with its data in %s", found.resolve(), server.directory
+        )
     else:
         own = _own_directory(found)
         if own is not None:
@@ -52,7 +59,10 @@ def describe(explicit: Path | None = None) -> tuple[bool, str]:
     """Whether the database can be used, and what it is or what to do."""
     found = find_launchpad_file(explicit)
     if found is None:
-        return True, "none yet; `alpw run` starts a private one and writes my_launchpad.yaml here"
+        state = daemon.status()
+        how = "takes the private one that runs" if state.reachable else "starts a private one"
+        text = f"none yet; `alpw run` {how}, with its data in {state.directory}, and writes {FILE_NAME} here"
+        return True, text
     launchpad = open_launchpad(found)
     version = launchpad.connection.server_info()["version"]
     own = _own_directory(found)

@@ -72,3 +72,16 @@ def test_lpad_and_rlaunch_find_the_database_from_another_folder(elsewhere, launc
     assert (elsewhere.folder / "here").read_text() == "hello\n"
     counted = elsewhere.command("lpad", "get_fws", "-s", "COMPLETED", "-d", "count")
     assert counted.stdout.split()[-1] == "1"
+
+
+def test_every_file_of_a_further_cluster_is_named(inputs, launchpad):
+    assert inputs.command("alpw", "run", "param.json", "resource.json", "--detach").returncode == 0
+    inputs.resource["dft"] = {"queue_name": "debug"}
+    inputs.write()
+    told = inputs.command(
+        *("alpw", "template", "north", "--campaign", "tiny", "--cluster", "north"),
+        "--resource",
+        "resource.json",
+    )
+    written = sorted(str(path) for path in (inputs.folder / "north").iterdir())
+    assert sorted(line.removeprefix("wrote ") for line in told.stdout.splitlines()) == written

@@ -42,7 +42,9 @@ def _lines(story: Story) -> list[Text]:
         asks = ", ".join(f"{key} {value}" for key, value in story.asks.items())
         lines.append(Text(f"  asks for {asks}, not for what its block says"))
     for launch in story.launches:
-        lines += _launch_lines(launch)
+        # The end of the last job is its cause too.
+        told = any(launch.reason == cause.message for cause in story.causes)
+        lines += _launch_lines(launch, None if told else launch.reason)
     for cause in story.causes:
         healthy = cause.kind == "state"
         lines.append(
@@ -57,12 +59,12 @@ def _lines(story: Story) -> list[Text]:
     return lines
 
 
-def _launch_lines(launch: LaunchStory) -> list[Text]:
+def _launch_lines(launch: LaunchStory, reason: str | None) -> list[Text]:
     when = f"{launch.began or '-'} to {launch.ended or '-'}"
     lines = [Text(f"launch {launch.launch} {launch.state}: {launch.fworker} on {launch.host}, {when} UTC")]
     lines.append(Text(f"  {launch.folder}"))
     if launch.job:
         lines.append(Text(f"  job {launch.job}: {launch.queue_state or 'SLURM knows nothing of it'}"))
-    if launch.reason:
-        lines.append(Text(f"  {launch.reason}"))
+    if reason:
+        lines.append(Text(f"  {reason}"))
     return lines

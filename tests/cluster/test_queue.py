@@ -174,7 +174,7 @@ def test_a_job_that_dies_before_it_reaches_its_firework_fizzles_it_in_the_end(si
         assert recovery.runs(site.launchpad, fw_id) == count
     assert site.state(fw_id) == "FIZZLED" and site.launch() == 0
     [reason] = recovery.failure_reasons(site.launchpad, NAME).values()
-    assert "is gone: the job failed; FAILED, exit code 1:0" in reason and "no such module" in reason
+    assert "is gone: the job failed (FAILED, exit code 1:0" in reason and "no such module" in reason
     recovery.recover(site.launchpad, NAME, {}, alone=False)
     assert site.state(fw_id) == "FIZZLED"
 

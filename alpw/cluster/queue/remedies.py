@@ -84,7 +84,7 @@ class Judge:
         if remedy is Remedy.FAIL:
             return Verdict(end, remedy, {}, f"{reason}; {remark}: {rule.advice}")
         gets = ", ".join(f"{key} {value}" for key, value in asks.items())
-        return Verdict(end, remedy, asks, f"{reason}; again" + (f" with {gets}" if gets else ""))
+        return Verdict(end, remedy, asks, f"{reason}; it runs again" + (f" with {gets}" if gets else ""))
 
     def _remedy(
         self, fw_id: int, rule: Rule, job: EndedJob | None, earlier: int
@@ -153,10 +153,9 @@ def more_walltime(job: EndedJob | None, overrides: dict[str, Any], block: Resour
 
 def _reason(number: str | None, rule: Rule, job: EndedJob | None, error: list[str]) -> str:
     who = f"SLURM job {number} is gone" if number else "it has no SLURM job"
-    parts = [rule.meaning]
-    parts += [words_of(job)] if job else []
-    parts += error[-1:]
-    return f"{who}: {'; '.join(parts)}"
+    words = f" ({words_of(job)})" if job else ""
+    last = f"; the last line of its standard error: {error[-1]}" if error else ""
+    return f"{who}: {rule.meaning}{words}{last}"
 
 
 def begin(

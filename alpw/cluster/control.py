@@ -18,7 +18,7 @@ from alpw.cluster.queue.withdraw import withdraw
 from alpw.database import campaigns
 from alpw.database.campaigns import CampaignState
 from alpw.database.owner import WORKER_PREFIX, is_dead, is_here, process_id
-from alpw.errors import DatabaseError, InputError
+from alpw.errors import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +53,7 @@ class Halt:
 
 def find(db: Database, name: str) -> dict[str, Any]:
     """The campaign that a command is to change; raises :class:`InputError` for none and an imported one."""
-    try:
-        campaign = campaigns.get(db, name)
-    except DatabaseError as error:
-        raise InputError(str(error), key="CAMPAIGN") from error
+    campaign = campaigns.get(db, name)
     refuse_imported(campaign, "CAMPAIGN")
     return campaign
 

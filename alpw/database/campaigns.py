@@ -9,7 +9,7 @@ from typing import Any
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from alpw.errors import DatabaseError
+from alpw.errors import InputError
 
 COLLECTION = "campaigns"
 
@@ -92,11 +92,11 @@ def with_parents(db: Database, name: str) -> list[str]:
 
 
 def get(db: Database, name: str) -> dict[str, Any]:
-    """The campaign of that name; raises :class:`DatabaseError` naming the known ones when there is none."""
+    """The campaign of that name; raises :class:`InputError` naming the known ones when there is none."""
     document = find(db, name)
     if document is None:
         known = ", ".join(sorted(db[COLLECTION].distinct("_id"))) or "none"
-        raise DatabaseError(f"no campaign '{name}' in database '{db.name}' (known: {known})")
+        raise InputError(f"no campaign '{name}' in database '{db.name}' (known: {known})")
     return document
 
 

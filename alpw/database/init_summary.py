@@ -72,7 +72,7 @@ class InitSummary:
 
 
 def summarise_init(db: Database, name: str) -> InitSummary:
-    """Gather a campaign's summary; raises :class:`DatabaseError` for an unknown name."""
+    """Gather a campaign's summary; raises :class:`InputError` for an unknown name."""
     campaign = campaigns.get(db, name)
     runs = _counts(db, calculations.COLLECTION, name, "$task", "$state")
     frames = _counts(db, configurations.COLLECTION, name, "$role", "$state")

@@ -80,7 +80,7 @@ class CampaignSummary:
 
 
 def summarise(db: Database, name: str) -> CampaignSummary:
-    """Gather a campaign's summary; raises :class:`DatabaseError` for an unknown name."""
+    """Gather a campaign's summary; raises :class:`InputError` for an unknown name."""
     campaign = campaigns.get(db, name)
     documents = iterations.of_campaign(db, name)
     prepared = [document for document in documents if document["kind"] == "prepare"]

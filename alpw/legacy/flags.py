@@ -20,7 +20,7 @@ def take_flags(block: dict[str, Any]) -> list[tuple[str, str]]:
         Each such flag as it was written, and the key that says it now; an empty one where it is dropped.
     """
     given = block.get("custom_flags")
-    lines = given if isinstance(given, list) else [given]
+    lines: list[Any] = given if isinstance(given, list) else [given]
     if not all(isinstance(line, str) for line in lines):
         return []
     kept, moved = [], []

@@ -73,7 +73,7 @@ def in_database(db: Database, name: str) -> list[Part]:
     """What a campaign labelled; frames of the first data set that came from files are left out.
 
     Raises:
-        DatabaseError: there is no campaign of that name.
+        InputError: there is no campaign of that name.
     """
     campaigns.get(db, name)
     own = {"campaign": name, "$or": [{"iteration": {"$gte": 0}}, {"source.file": {"$exists": False}}]}

@@ -170,8 +170,9 @@ def test_commands_name_unknown_campaigns_and_run_does_not_go_on_silently(inputs,
     def command(*words):
         return CliRunner().invoke(app, list(words))
 
-    unknown = command("pause", "nobody")
-    assert unknown.exit_code == 2 and "no campaign 'nobody'" in unknown.output
+    for name in ("pause", "status", "report"):
+        unknown = command(name, "nobody")
+        assert unknown.exit_code == 2 and "no campaign 'nobody'" in unknown.output
     run = ("run", "param.json", "resource.json", "--detach")
     assert command(*run).exit_code == 0
     assert command("pause", "tiny", "--json").exit_code == 0

@@ -15,7 +15,7 @@ from pymongo import MongoClient
 from alpw.database import campaigns, configurations, iterations, models, snapshots, trajectories
 from alpw.database.configurations import Role
 from alpw.database.iteration_view import view
-from alpw.errors import CalculationError, DatabaseError, FailureKind
+from alpw.errors import CalculationError, FailureKind, InputError
 from alpw.potential import DeepPotential, DeepPotentialConfig
 from alpw.report.page.build import build_page, render
 from alpw.report.page.methods import model_sentences, uncertainty_sentences
@@ -236,7 +236,7 @@ def test_an_input_of_deepmd_kit_says_all_about_the_model():
 
 
 def test_an_unknown_campaign_is_an_error(db):
-    with pytest.raises(DatabaseError, match="no campaign 'no'"):
+    with pytest.raises(InputError, match="no campaign 'no'"):
         build_page(db, "no")
 
 

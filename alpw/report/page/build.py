@@ -24,7 +24,7 @@ def build_page(db: Database, name: str) -> Page:
     """Gather a campaign, whatever its kind and its state, and draw its figures.
 
     Raises:
-        DatabaseError: there is none of that name.
+        InputError: there is none of that name.
     """
     material = gather(db, name)
     return PAGES[campaigns.kind(material.campaign)](material)
@@ -48,7 +48,7 @@ def write_page(db: Database, name: str, file: Path) -> Page:
     """Write a campaign's page, in one step.
 
     Raises:
-        DatabaseError: there is none of that name.
+        InputError: there is none of that name.
         OSError: ``file`` cannot be written.
     """
     page = build_page(db, name)

@@ -105,7 +105,7 @@ def gather(db: Database, name: str) -> Material:
     """The material of a campaign.
 
     Raises:
-        DatabaseError: there is none of that name.
+        InputError: there is none of that name.
     """
     return Material(db, campaigns.get(db, name))
 

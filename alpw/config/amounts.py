@@ -26,10 +26,10 @@ def megabytes(memory: str) -> float:
 
 
 def amount_problems(asked: Any) -> Iterator[Problem]:
-    """Times and sizes of the right form that no job can have; SLURM takes 0 for as much as there is.
+    """Times and sizes of the right form that no job can have.
 
     Args:
-        asked: a block with some of ``walltime``, ``max_walltime``, ``memory`` and ``max_memory``.
+        asked: a block with some of ``walltime``, ``max_walltime`` and ``max_memory``.
     """
     for key in ("walltime", "max_walltime"):
         time = getattr(asked, key, None)
@@ -37,7 +37,6 @@ def amount_problems(asked: Any) -> Iterator[Problem]:
             yield Problem((key,), f"{time!r} has more than 59 minutes or seconds; write e.g. 11:39:00")
         elif time and not seconds(time):
             yield Problem((key,), f"{time!r} is no time; write e.g. 24:00:00, or leave it out")
-    for key in ("memory", "max_memory"):
-        size = getattr(asked, key, None)
-        if size and not megabytes(size):
-            yield Problem((key,), f"{size!r} is no memory; write e.g. 16G, or leave it out")
+    size = getattr(asked, "max_memory", None)
+    if size and not megabytes(size):
+        yield Problem(("max_memory",), f"{size!r} is no memory; write e.g. 16G, or leave it out")

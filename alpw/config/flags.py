@@ -1,10 +1,11 @@
-"""Lines of ``custom_flags``: options of sbatch, except those that ALPW sets itself."""
+"""Lines of ``custom_flags``: options of sbatch, but for those that a key or ALPW itself sets."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PREFIX = "#SBATCH"
 
@@ -84,13 +85,95 @@ def fault(line: str) -> str | None:
     for option in found:
         if option.name in OURS:
             key = OURS[option.name]
-            return f"{option.written} is set by {key}; write it there" if key else _set_by_us(option)
+            if key is None:
+                return f"{option.written} is set by ALPW for each job; leave it out"
+            return (
+                f"{option.written} is set by {key}, which is not there or says something else; write it there"
+            )
     return None
-
-
-def _set_by_us(option: Option) -> str:
-    return f"{option.written} is set by ALPW for each job; leave it out"
 
 
 def _said(line: str) -> str:
     return line.strip().removeprefix(PREFIX).strip()
+
+
+def take_flags(block: dict[str, Any]) -> list[tuple[str, str]]:
+    """Move flags that a block of resource.json has keys for to these keys, and drop those that ALPW sets.
+
+    The predecessor has no keys for them. A flag stays, and the check of the block names it, if its value is
+    not understood, or if its key says something else.
+
+    Args:
+        block: in our words; changed in place.
+
+    Returns:
+        Each such flag as it was written, and the key that says it now; an empty one where it is dropped.
+    """
+    given = block.get("custom_flags")
+    lines: list[Any] = given if isinstance(given, list) else [given]
+    if not all(isinstance(line, str) for line in lines):
+        return []
+    kept, moved = [], []
+    for line in lines:
+        try:
+            found = list(options(line))
+        except ValueError:
+            found = []
+        values = {option: _value(option) for option in found if option.name in OURS}
+        said = [item for value in values.values() for item in (value or {}).items()]
+        differs = any(block.get(key, value) != value for key, value in said)
+        if not values or None in values.values() or differs:
+            kept.append(line)
+            continue
+        block.update(said)
+        for option in values:
+            moved.append((option.written, OURS[option.name] or ""))
+        kept += [_again(option) for option in found if option not in values]
+    if moved:
+        block["custom_flags"] = kept
+    return moved
+
+
+def flag_text(flag: str, key: str) -> str:
+    """What to note of a flag that was moved or dropped."""
+    return f"{flag} has a key of its own" if key else f"{flag} is left out: ALPW sets it for each job"
+
+
+def _value(option: Option) -> dict[str, Any] | None:
+    """What a flag says, in our keys; None if that is not understood."""
+    key, value = OURS[option.name], option.value
+    if key is None:
+        return {}
+    if key == "walltime":
+        return _walltime(value)
+    if key == "memory":
+        size = re.fullmatch(r"(\d+)([KMGT]?)B?", value.upper())
+        return {key: size[1] + size[2]} if size else None
+    if key == "gpu_per_node":
+        card = re.fullmatch(r"gpu(?::([A-Za-z][\w.-]*))?(?::(\d+))?", value)
+        return ({key: int(card[2] or 1)} | ({"gpu_type": card[1]} if card[1] else {})) if card else None
+    if key in ("number_node", "cpu_per_node"):
+        return {key: int(value)} if value.isdigit() else None
+    return {key: value} if value else None
+
+
+def _walltime(value: str) -> dict[str, str] | None:
+    """sbatch takes ``minutes[:seconds]``, ``hours:minutes:seconds``, ``days-hours[:minutes[:seconds]]``."""
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", value)
+    if match is None:
+        return None
+    days, *clock = match.groups()
+    numbers = [int(part) for part in clock if part]
+    # Without days or hours the first number is minutes.
+    numbers = numbers if days or len(numbers) == 3 else [0, *numbers]
+    hours, minutes, rest = [*numbers, 0, 0][:3]
+    total = ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest
+    whole, left = divmod(total, 86400)
+    text = f"{left // 3600:02d}:{left // 60 % 60:02d}:{left % 60:02d}"
+    return {"walltime": f"{whole}-{text}" if whole else text} if total else None
+
+
+def _again(option: Option) -> str:
+    """A flag that shared its line with one that was moved."""
+    between = ("=" if option.written.startswith("--") else " ") if option.value else ""
+    return option.written + between + option.value

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from alpw.config.amounts import MEMORY, WALLTIME
 from alpw.config.commands import command_names
+from alpw.config.flags import take_flags
 from alpw.config.init_bulk import InitBulk
 from alpw.config.json_file import InputErrors, read_json
 from alpw.config.keys import Translation, translate, unwrap
@@ -177,9 +178,19 @@ def parsed(model: type[File], raw: dict[str, Any], path: Path) -> File:
         InputErrors: everything that is wrong with it.
     """
     content, translation = translate(model, raw, path)
+    if issubclass(model, Resource):
+        _take_flags(content, translation)
     loaded = validated(model, {**content, "file": path.resolve(), "source": raw}, translation, path)
     findings = (*translation.notes, *map(translation.locate, loaded.remarks()))
     return loaded.model_copy(update={"notes": [finding.note(path) for finding in findings]})
+
+
+def _take_flags(content: dict[str, Any], translation: Translation) -> None:
+    """Options of sbatch that have keys of their own, in each block of resource.json."""
+    for name, block in content.items():
+        for flag, key in take_flags(block) if isinstance(block, dict) and block.get("custom_flags") else ():
+            text = f"{flag} is taken for {key}" if key else f"{flag} is left out: ALPW sets it for each job"
+            translation.notes.append(translation.locate(Problem((name, "custom_flags"), text)))
 
 
 def validated(model: type[File], content: dict[str, Any], translation: Translation, path: Path) -> File:

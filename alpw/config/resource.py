@@ -114,8 +114,8 @@ class ResourceBlock(Section):
     )
     custom_flags: list[str] = setting(
         [],
-        meaning="further options of sbatch, with or without #SBATCH before them; none that another key or "
-        "ALPW sets",
+        meaning="further options of sbatch, with or without #SBATCH before them; those that have a key here "
+        "are taken for it",
     )
     source_list: list[str] = setting([], meaning="files to source before the calculation")
     module_list: list[str] = setting([], meaning="modules to load before the calculation")
@@ -124,7 +124,7 @@ class ResourceBlock(Section):
         None, meaning="time limit of a job, HH:MM:SS or D-HH:MM:SS, more than 0", pattern=WALLTIME
     )
     memory: str | None = setting(
-        None, meaning="memory per node, such as 4G or 800M, more than 0", pattern=MEMORY
+        None, meaning="memory per node, such as 4G or 800M; 0: all that a node has", pattern=MEMORY
     )
     account: str | None = setting(None, meaning="SLURM account")
     by_atoms: list[ByAtoms] = setting(

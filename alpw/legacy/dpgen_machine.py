@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from alpw.config.flags import flag_text, take_flags
 from alpw.errors import InputError
 from alpw.legacy import dpgen_keys as keys
 from alpw.legacy.dpgen_param import note_missing
-from alpw.legacy.flags import flag_text, take_flags
 from alpw.legacy.notes import Converted, NoteBook, is_comment, leaves
 
 OLD = ("machine", "resources", "command", "group_size")

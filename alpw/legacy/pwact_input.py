@@ -10,13 +10,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from alpw.config.flags import flag_text, take_flags
 from alpw.config.init_bulk import InitBulk
 from alpw.config.json_file import InputErrors
 from alpw.config.keys import Finding, Translation, translate
 from alpw.config.param import Param
 from alpw.config.resource import InitResource, Resource
 from alpw.config.vocabulary import CHOICES_NOT_AVAILABLE
-from alpw.legacy.flags import flag_text, take_flags
 from alpw.legacy.notes import Converted, Fate, NoteBook, Place, Rebase, dotted, is_comment, leaves
 
 Model = type[Param] | type[Resource] | type[InitResource] | type[InitBulk]

@@ -47,6 +47,19 @@ def test_the_predecessors_block_keeps_its_values(tmp_path: Path) -> None:
     ]
 
 
+def test_flags_that_have_keys_here_are_taken_for_these(tmp_path: Path) -> None:
+    flags = ["#SBATCH --time=23:0:0 --mem=0", "-x n1 -N 2", "#SBATCH --array=1-5"]
+    resource = read(tmp_path, dft={"queue_name": "cpu", "custom_flags": flags, "walltime": "23:00:00"})
+    block = resource.dft
+    assert (block.walltime, block.memory, block.number_node) == ("23:00:00", "0", 2)
+    assert block.custom_flags == ["-x n1"]
+    assert resource.notes[:2] == [
+        "dft.custom_flags: --time is taken for walltime",
+        "dft.custom_flags: --mem is taken for memory",
+    ]
+    assert resource.notes[3] == "dft.custom_flags: --array is left out: ALPW sets it for each job"
+
+
 def test_the_command_of_training_is_reported_as_unused(tmp_path: Path) -> None:
     resource = read(tmp_path, train={"command": "PWMLFF"})
     assert resource.notes == ["train.command: has no effect: models are trained by ALPW itself"]
@@ -70,15 +83,14 @@ def test_the_command_of_training_is_reported_as_unused(tmp_path: Path) -> None:
         ({"command": "xtb | tee x"}, "dft.command: 'xtb | tee x' holds the shell operator '|'"),
         ({"command": 'xtb "a'}, "dft.command: 'xtb \"a' has a quote"),
         ({"walltime": "10:99:00"}, "dft.walltime: '10:99:00' has more than 59 minutes"),
-        ({"by_atoms": [{"above": 9, "memory": "0G"}]}, "dft.by_atoms[0].memory: '0G' is no memory"),
+        ({"max_memory": "0G"}, "dft.max_memory: '0G' is no memory"),
         ({"gpu_type": "a100"}, "dft.gpu_type: asks for no card without gpu_per_node"),
         ({"custom_flags": ["node1"]}, "dft.custom_flags[0]: 'node1' is no option of sbatch"),
         (
-            {"custom_flags": ["--exclusive", "#SBATCH -x n1 -t 10"]},
-            "dft.custom_flags[1]: -t is set by walltime",
+            {"walltime": "1:00:00", "custom_flags": ["--exclusive", "#SBATCH -x n1 -t 10"]},
+            "dft.custom_flags[1]: -t is set by walltime, which",
         ),
-        ({"custom_flags": ["--gres=gpu:2"]}, "dft.custom_flags[0]: --gres is set by gpu_per_node"),
-        ({"custom_flags": ["--array=1-5"]}, "dft.custom_flags[0]: --array is set by ALPW"),
+        ({"custom_flags": ["--time=UNLIMITED"]}, "dft.custom_flags[0]: --time is set by walltime, which"),
         ({"account": "a b"}, "dft.account: 'a b' is not one word"),
         ({"env_list": ["a", "b\nc"]}, "dft.env_list[1]: 'b\\nc' is not one line"),
         ({"custom_flags": ["-x gn18\r\nrm"]}, "dft.custom_flags[0]: '-x gn18\\r\\nrm' is not one line"),

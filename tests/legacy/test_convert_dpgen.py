@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from alpw.cli.main import app
 from alpw.config import load_inputs
+from alpw.config.flags import take_flags
 from alpw.legacy.convert import convert, write
-from alpw.legacy.flags import take_flags
 from alpw.legacy.notes import Fate, source_keys
 from alpw.trainers.deepmd_input import read_users_input
 from tests.legacy.samples import DPGEN, MACHINE, TRAINING, dpgen

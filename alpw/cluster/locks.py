@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from fireworks import LaunchPad
 from fireworks.core.launchpad import LockedWorkflowError, WFLock
 
+from alpw.database import queue_events
 from alpw.database.campaigns import now
 from alpw.database.owner import WORKER_PREFIX, is_dead, is_here
 from alpw.errors import AlpwError
@@ -67,17 +68,21 @@ def release_stale(
     Args:
         launchpad: the LaunchPad.
         campaign: name of the campaign.
-        locked_since: when each locked workflow was first seen; kept by the caller between calls.
+        locked_since: when each locked workflow was first seen as it is, by its id and last change; kept by
+            the caller between calls. Many holders one after another change it, and are no stale lock.
         patience: seconds for which a workflow may stay locked; `PATIENCE_LIVING` if its holder lives.
 
     Returns:
         How many locks were stale, and how many Fireworks without workflow were deleted.
     """
     present = _lasting(launchpad, campaign)
-    for workflow in set(locked_since) - set(present):
-        del locked_since[workflow]
+    for gone in set(locked_since) - present:
+        del locked_since[gone]
     moment = time.monotonic()
-    held = {workflow: moment - locked_since.setdefault(workflow, moment) for workflow in present}
+    held = {
+        workflow: moment - locked_since.setdefault((workflow, changed), moment)
+        for workflow, changed in present
+    }
     stale = [
         workflow
         for workflow, seconds in held.items()
@@ -91,16 +96,17 @@ def release_stale(
     for workflow in stale:
         _finish_change(launchpad, workflow)
         launchpad.workflows.update_one({"_id": workflow}, {"$unset": {"locked": 1}})
-        del locked_since[workflow]
+    for freed in [key for key in locked_since if key[0] in stale]:
+        del locked_since[freed]
     return len(stale), orphans
 
 
-def _lasting(launchpad: LaunchPad, campaign: str) -> set[Any]:
-    """Workflows that are locked, and stay so for longer than a change takes."""
-    query = {"metadata.campaign": campaign, "locked": True}
+def _lasting(launchpad: LaunchPad, campaign: str) -> set[tuple[Any, Any]]:
+    """Workflows that are locked, and stay so without a change for longer than one takes, as they are."""
+    query, fields = {"metadata.campaign": campaign, "locked": True}, {"updated_on": 1}
     lasting, deadline = None, time.monotonic() + MOMENT
     while lasting is None or (lasting and time.monotonic() < deadline):
-        locked = {document["_id"] for document in launchpad.workflows.find(query, {"_id": 1})}
+        locked = {(each["_id"], each.get("updated_on")) for each in launchpad.workflows.find(query, fields)}
         lasting = locked if lasting is None else lasting & locked
         if lasting:
             time.sleep(MOMENT / 20)
@@ -112,6 +118,7 @@ class LateEnd(NamedTuple):
 
     fw_id: int
     state: str
+    launch: int
     launch_state: str
 
 
@@ -136,16 +143,18 @@ def late_ends(launchpad: LaunchPad, campaign: str, patience: float) -> list[Late
     for launch in launchpad.launches.find(ended, fields).sort("launch_id", 1):
         if str(launch["state_history"][-1]["created_on"]) <= limit:
             firework = by_launch[launch["launch_id"]]
-            found.append(LateEnd(firework["fw_id"], firework["state"], launch["state"]))
+            found.append(LateEnd(firework["fw_id"], firework["state"], launch["launch_id"], launch["state"]))
     return found
 
 
 def catch_up(launchpad: LaunchPad, ends: Sequence[LateEnd]) -> int:
     """Tell workflows, none of which is locked for long, of late ends; returns of how many."""
+    again = queue_events.to_run_again(launchpad.db, [end.launch for end in ends])
     for end in ends:
-        if end.launch_state == "READY":
-            # Its reservation was cancelled.
+        if end.launch_state == "READY" or end.launch in again:
+            # Its reservation was cancelled, or whoever took it back died.
             launchpad.rerun_fw(end.fw_id)
+            queue_events.settle(launchpad.db, end.launch)
         else:
             launchpad._refresh_wf(end.fw_id)
     return len(ends)

@@ -19,6 +19,7 @@ from fireworks.fw_config import RUN_EXPIRATION_SECS
 from alpw.cluster import locks
 from alpw.cluster.hold import hold
 from alpw.cluster.queue.fizzled import heed, undecided
+from alpw.cluster.queue.held import fizzle_launch
 from alpw.database import (
     campaigns,
     claims,
@@ -152,7 +153,7 @@ def _rerun_lost(launchpad: LaunchPad, campaign: str) -> int:
         )
         if launch and is_dead(launch["fworker"]["name"].split(":", 1)[1]):
             if launch["state"] == "RUNNING":
-                launchpad.mark_fizzled(launch["launch_id"])
+                fizzle_launch(launchpad, launch["launch_id"])
             launchpad.rerun_fw(fw_id)
             lost += 1
     _, expired, _ = launchpad.detect_lostruns(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from alpw.errors import InputError
@@ -25,8 +26,11 @@ def words_of(command: str) -> list[str]:
         raise InputError(
             "empty command; give the program to run, such as 'mpirun -np 2 cp2k.psmp'", key="command"
         )
+    if re.match(r"[A-Za-z_]\w*=", words[0]):
+        text = f"{command!r} begins with a variable, not with a program; put export {words[0]} into env_list"
+        raise InputError(text, key="command")
     for word in words:
-        if word in OPERATORS:
+        if word in OPERATORS or word.endswith(";"):
             raise InputError(
                 f"{command!r} holds the shell operator {word!r}; give one program and its arguments, "
                 "and put set-up commands into source_list, module_list or env_list",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 PREFIX = "#SBATCH"
@@ -23,8 +23,11 @@ OURS = {
     "--error": None,
     "--chdir": None,
     "--requeue": None,
+    "--parsable": None,
+    "--wait": None,
+    "--test-only": None,
 }
-"""Option -> the key of the block that sets it; None: ALPW chooses it. A second one would hide ours."""
+"""Option -> the key of the block that sets it; None: how jobs are submitted is ALPW's."""
 
 SHORT = {
     "-t": "--time",
@@ -36,7 +39,11 @@ SHORT = {
     "-o": "--output",
     "-e": "--error",
     "-D": "--chdir",
+    "-W": "--wait",
 }
+
+
+NOT_YOURS = "how a job is submitted is ALPW's"
 
 
 class Option(NamedTuple):
@@ -59,7 +66,7 @@ def options(line: str) -> Iterator[Option]:
         ValueError: a quote that is not closed.
     """
     words = shlex.split(_said(line), comments=True)
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         if word.startswith("--"):
             written, equals, value = word.partition("=")
         elif word.startswith("-"):
@@ -74,8 +81,19 @@ def options(line: str) -> Iterator[Option]:
         yield Option(written, name, value)
 
 
-def fault(line: str) -> str | None:
-    """Why a line cannot stand in a job script, and what to write; None if it can."""
+def is_comment(line: str) -> bool:
+    """Whether a line says nothing to sbatch: it is empty, or a comment."""
+    said = line.strip()
+    return not said or (said.startswith("#") and not said.startswith(PREFIX))
+
+
+def fault(line: str, block: Mapping[str, Any]) -> str | None:
+    """Why a line cannot stand in a job script, and what to write; None if it can.
+
+    Args:
+        line: of ``custom_flags``.
+        block: the other keys.
+    """
     try:
         found = list(options(line))
     except ValueError:
@@ -83,13 +101,15 @@ def fault(line: str) -> str | None:
     if not _said(line).startswith("-"):
         return f"{line!r} is no option of sbatch; one begins with '-', e.g. --exclude=node1"
     for option in found:
-        if option.name in OURS:
-            key = OURS[option.name]
-            if key is None:
-                return f"{option.written} is set by ALPW for each job; leave it out"
-            return (
-                f"{option.written} is set by {key}, which is not there or says something else; write it there"
-            )
+        key = OURS.get(option.name)
+        if key is None and option.name in OURS:
+            return f"{option.written}: {NOT_YOURS}"
+        said = _value(option) if key else {}
+        if said is None:
+            return f"{option.written} {option.value} is not understood; write it as {key}"
+        for name, value in said.items():
+            if block.get(name) != value:
+                return f"{option.written} asks for {name} {value}, {name} is {block.get(name)}; leave one out"
     return None
 
 
@@ -108,12 +128,15 @@ def take_flags(block: dict[str, Any]) -> list[tuple[str, str]]:
 
     Returns:
         Each such flag as it was written, and the key that says it now; an empty one where it is dropped.
+        Comments go without a word.
     """
     given = block.get("custom_flags")
     lines: list[Any] = given if isinstance(given, list) else [given]
     if not all(isinstance(line, str) for line in lines):
         return []
-    kept, moved = [], []
+    kept: list[str] = []
+    moved: list[tuple[str, str]] = []
+    wrong = False
     for line in lines:
         try:
             found = list(options(line))
@@ -121,22 +144,25 @@ def take_flags(block: dict[str, Any]) -> list[tuple[str, str]]:
             found = []
         values = {option: _value(option) for option in found if option.name in OURS}
         said = [item for value in values.values() for item in (value or {}).items()]
-        differs = any(block.get(key, value) != value for key, value in said)
-        if not values or None in values.values() or differs:
+        if None in values.values() or any(block.get(key, value) != value for key, value in said):
             kept.append(line)
+            wrong = True
             continue
         block.update(said)
-        for option in values:
-            moved.append((option.written, OURS[option.name] or ""))
-        kept += [_again(option) for option in found if option not in values]
-    if moved:
-        block["custom_flags"] = kept
+        moved += [(option.written, OURS[option.name] or "") for option in values]
+        if not values and not is_comment(line):
+            kept.append(line)
+        else:
+            # One line for each, so that an error counts them as they are written.
+            kept.append(" ".join(_again(option) for option in found if option not in values))
+    if given is not None:
+        block["custom_flags"] = kept if wrong else [line for line in kept if line]
     return moved
 
 
 def flag_text(flag: str, key: str) -> str:
     """What to note of a flag that was moved or dropped."""
-    return f"{flag} has a key of its own" if key else f"{flag} is left out: ALPW sets it for each job"
+    return f"{flag} is taken for {key}" if key else f"{flag} is left out: {NOT_YOURS}"
 
 
 def _value(option: Option) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from alpw.config.amounts import MEMORY, WALLTIME
 from alpw.config.commands import command_names
-from alpw.config.flags import take_flags
+from alpw.config.flags import flag_text, take_flags
 from alpw.config.init_bulk import InitBulk
 from alpw.config.json_file import InputErrors, read_json
 from alpw.config.keys import Translation, translate, unwrap
@@ -189,8 +189,8 @@ def _take_flags(content: dict[str, Any], translation: Translation) -> None:
     """Options of sbatch that have keys of their own, in each block of resource.json."""
     for name, block in content.items():
         for flag, key in take_flags(block) if isinstance(block, dict) and block.get("custom_flags") else ():
-            text = f"{flag} is taken for {key}" if key else f"{flag} is left out: ALPW sets it for each job"
-            translation.notes.append(translation.locate(Problem((name, "custom_flags"), text)))
+            problem = Problem((name, "custom_flags"), flag_text(flag, key))
+            translation.notes.append(translation.locate(problem))
 
 
 def validated(model: type[File], content: dict[str, Any], translation: Translation, path: Path) -> File:

@@ -96,7 +96,9 @@ class ResourceBlock(Section):
         "brings along",
     )
     group_size: int = setting(
-        1, meaning="calculations per job, a multiple of parallel_num; -1 = all in one job", ge=-1
+        1,
+        meaning="calculations per job, rounded up to a multiple of parallel_num; -1 = all in one job",
+        ge=-1,
     )
     parallel_num: int = setting(1, meaning="calculations of a job that run at the same time", ge=1)
     number_node: int = setting(1, meaning="nodes per job", ge=1)
@@ -213,7 +215,7 @@ class ResourceBlock(Section):
         if self.queue_name and "" in self.queue_name.split(","):
             yield Problem(("queue_name",), f"{self.queue_name!r} has a comma without a partition beside it")
         for i, line in enumerate(self.custom_flags):
-            if text := flags.fault(line):
+            if line and (text := flags.fault(line, vars(self))):
                 yield Problem(("custom_flags", i), text)
         if self.gpu_type and not any(block.gpu_per_node for block in self.variants):
             yield Problem(("gpu_type",), "asks for no card without gpu_per_node; give it as well")

@@ -79,6 +79,12 @@ def given_up(db: Database, launch_ids: list[int]) -> set[int]:
     return {event["_id"] for event in db[COLLECTION].find(query, {"_id": 1})}
 
 
+def to_run_again(db: Database, launch_ids: list[int]) -> set[int]:
+    """Those of some launches whose Firework was to run again, and nobody has recorded that it does."""
+    query = {"_id": {"$in": launch_ids}, "remedy": {"$ne": "fail"}, "settled": False}
+    return {event["_id"] for event in db[COLLECTION].find(query, {"_id": 1})}
+
+
 def known(db: Database, launch_ids: list[int]) -> set[int]:
     """Those of some launches whose job's end has been dealt with."""
     query = {"_id": {"$in": launch_ids}, "settled": True}

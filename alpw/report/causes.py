@@ -58,7 +58,7 @@ def causes(
     if event:
         yield Cause(event["end"], event["reason"], RULES[End(event["end"])].advice)
     if firework["state"] == "FIZZLED" and not (event and event["remedy"] == Remedy.FAIL.value):
-        yield from _exception(last)
+        yield from _exception(last, event["reason"] if event else None)
     for document in [each for each in documents if each.get("error")][:SHOWN]:
         kind = FailureKind(document["error"]["kind"])
         yield Cause(kind.value, without_secrets(document["error"]["diagnosis"]), REMEDIES[kind].advice)
@@ -77,11 +77,11 @@ def causes(
     yield Cause("state", meaning)
 
 
-def _exception(launch: dict[str, Any]) -> Iterator[Cause]:
-    """What a Firetask raised."""
+def _exception(launch: dict[str, Any], told: str | None) -> Iterator[Cause]:
+    """What a Firetask raised, unless it is what has been told of its job."""
     stored = ((launch.get("action") or {}).get("stored_data") or {}).get("_exception") or {}
     trace = (stored.get("_stacktrace") or "").strip()
-    if trace:
+    if trace and trace != told:
         found = match(trace, SYSTEM_PATTERNS)
         kind = found[0].kind if found else FailureKind.UNKNOWN
         advice = f"{REMEDIES[kind].advice}; the campaign's `alpw run` once more tries again what failed"

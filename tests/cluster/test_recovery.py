@@ -11,7 +11,8 @@ from fireworks.core.launchpad import WFLock
 from fireworks.core.rocket_launcher import launch_rocket
 
 from alpw.cluster import locks, recovery
-from alpw.database import campaigns, claims, iterations
+from alpw.cluster.queue.held import fizzle_launch
+from alpw.database import campaigns, claims, iterations, queue_events
 from alpw.database.indexes import ensure_indexes
 from alpw.database.owner import WORKER_PREFIX, process_identity
 from alpw.errors import AlpwError
@@ -306,7 +307,7 @@ def test_a_lock_of_a_slow_process_is_broken_later_than_that_of_a_dead_one(
             patch.setattr(campaign.workflows, "find_one_and_replace", die)
             campaign.complete_launch(launch_id, FWAction())
         held = campaign.workflows.find_one_and_update({"nodes": fw_id}, {"$set": {"locked": True}})
-        since = {held["_id"]: time.monotonic() - seconds}
+        since = {(held["_id"], held["updated_on"]): time.monotonic() - seconds}
         return locks.release_stale(campaign, holder, since, recovery.PATIENCE)[0]
 
     assert release(corpse, recovery.PATIENCE) == 1
@@ -338,6 +339,21 @@ def test_workflows_learn_of_launches_that_ended_while_they_were_locked(campaign,
     assert recover(campaign) == {"ends": 3, "fizzled": 1}
     assert [state(campaign, fw_id) for fw_id in ids] == ["COMPLETED", "READY", "READY", "READY"]
     assert recover(campaign) == {}
+
+
+def test_a_firework_that_was_half_taken_back_runs_again_and_its_collector_does_not_begin(
+    campaign, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recovery, "PATIENCE", 0.0)
+    taken, collector = firework(), firework(_allow_fizzled_parents=True)
+    ids = add(campaign, taken, collector, links={taken: [collector]})
+    _, launch = campaign.checkout_fw(FWorker("any"), str(tmp_path), fw_id=ids[0])
+    event = queue_events.begin(campaign.db, launch, {"fw_id": ids[0], "remedy": "again"})
+    fizzle_launch(campaign, launch)
+    assert [state(campaign, fw_id) for fw_id in ids] == ["RUNNING", "WAITING"]
+    assert recover(campaign) == {"ends": 1}
+    assert [state(campaign, fw_id) for fw_id in ids] == ["READY", "WAITING"]
+    assert queue_events.of_firework(campaign.db, ids[0])[event["_id"]]["settled"]
 
 
 @pytest.mark.parametrize("spawns", [False, True], ids=["children become ready", "new Fireworks are added"])

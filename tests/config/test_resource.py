@@ -48,7 +48,7 @@ def test_the_predecessors_block_keeps_its_values(tmp_path: Path) -> None:
 
 
 def test_flags_that_have_keys_here_are_taken_for_these(tmp_path: Path) -> None:
-    flags = ["#SBATCH --time=23:0:0 --mem=0", "-x n1 -N 2", "#SBATCH --array=1-5"]
+    flags = ["#SBATCH --time=23:0:0 --mem=0", " ", "# nodes", "-x n1 -N 2", "#SBATCH --array=1-5"]
     resource = read(tmp_path, dft={"queue_name": "cpu", "custom_flags": flags, "walltime": "23:00:00"})
     block = resource.dft
     assert (block.walltime, block.memory, block.number_node) == ("23:00:00", "0", 2)
@@ -57,7 +57,7 @@ def test_flags_that_have_keys_here_are_taken_for_these(tmp_path: Path) -> None:
         "dft.custom_flags: --time is taken for walltime",
         "dft.custom_flags: --mem is taken for memory",
     ]
-    assert resource.notes[3] == "dft.custom_flags: --array is left out: ALPW sets it for each job"
+    assert resource.notes[3] == "dft.custom_flags: --array is left out: how a job is submitted is ALPW's"
 
 
 def test_the_command_of_training_is_reported_as_unused(tmp_path: Path) -> None:
@@ -88,9 +88,15 @@ def test_the_command_of_training_is_reported_as_unused(tmp_path: Path) -> None:
         ({"custom_flags": ["node1"]}, "dft.custom_flags[0]: 'node1' is no option of sbatch"),
         (
             {"walltime": "1:00:00", "custom_flags": ["--exclusive", "#SBATCH -x n1 -t 10"]},
-            "dft.custom_flags[1]: -t is set by walltime, which",
+            "dft.custom_flags[1]: -t asks for walltime 00:10:00, walltime is 1:00:00; leave one out",
         ),
-        ({"custom_flags": ["--time=UNLIMITED"]}, "dft.custom_flags[0]: --time is set by walltime, which"),
+        (
+            {"custom_flags": ["-t 10", "#SBATCH --time=20"]},
+            "dft.custom_flags[1]: --time asks for walltime 00:20:00, walltime is 00:10:00",
+        ),
+        ({"custom_flags": ["--time=UNLIMITED"]}, "dft.custom_flags[0]: --time UNLIMITED is not understood"),
+        ({"command": "cd /tmp; xtb"}, "dft.command: 'cd /tmp; xtb' holds the shell operator '/tmp;'"),
+        ({"command": "OMP_NUM_THREADS=1 xtb"}, "dft.command: 'OMP_NUM_THREADS=1 xtb' begins with a variable"),
         ({"account": "a b"}, "dft.account: 'a b' is not one word"),
         ({"env_list": ["a", "b\nc"]}, "dft.env_list[1]: 'b\\nc' is not one line"),
         ({"custom_flags": ["-x gn18\r\nrm"]}, "dft.custom_flags[0]: '-x gn18\\r\\nrm' is not one line"),

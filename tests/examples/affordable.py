@@ -15,8 +15,7 @@ SMALL = (
 """The network of si_xtb: 2,321 weights in place of 26,651, whose covariance is a gigabyte for each member."""
 
 QUICK = (*SMALL, "train.optimizer.batch_size=1", "train.optimizer.steps=600")
-"""In steps, not epochs, because later trainings begin with what the first one has learnt. With two thirds of
-these steps the filter still forgets so fast that the last one may spoil a member."""
+"""In steps, not epochs, because later trainings begin with what the first one has learnt."""
 
 AFFORDABLE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("si_vasp", "si_pwmat", "si_dftb", "si_cp2k"), QUICK),

@@ -76,6 +76,20 @@ def take_back(launchpad: LaunchPad, launch: dict[str, Any], reason: str, *, agai
         return
     # In the form in which FireWorks stores the exception of a Firetask.
     stored = {"_message": reason, "_exception": {"_stacktrace": reason, "_details": None}}
-    launchpad.complete_launch(launch_id, FWAction(stored_data=stored, exit=True), "FIZZLED")
+    action = FWAction(stored_data=stored, exit=True)
     if again:
+        fizzle_launch(launchpad, launch_id, action)
         launchpad.rerun_fw(fw_id)
+    else:
+        launchpad.complete_launch(launch_id, action, "FIZZLED")
+
+
+def fizzle_launch(launchpad: LaunchPad, launch_id: int, action: FWAction | None = None) -> None:
+    """Let a launch fail whose Firework is to run again.
+
+    Its workflow does not see that: children that allow fizzled parents would begin.
+    """
+    launch = launchpad.get_launch_by_id(launch_id)
+    launch.state = "FIZZLED"
+    launch.action = action
+    launchpad.launches.find_one_and_replace({"launch_id": launch_id, "state": _HELD}, launch.to_db_dict())

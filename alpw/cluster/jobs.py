@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from alpw.cluster import slurm
-from alpw.cluster.slurm import ENDED_STATES, asked, parse_duration, parse_memory
+from alpw.cluster.slurm import ENDED_STATES, asked
+from alpw.config.amounts import duration, parse_duration, parse_memory
 
 #: Jobs that are asked for one by one; for more it is cheaper to ask for all.
 _ONE_BY_ONE = 20
@@ -212,5 +212,5 @@ def words_of(job: EndedJob) -> str:
     if job.nodes:
         parts.append(f"on {job.nodes}")
     if job.elapsed:
-        parts.append(f"after {slurm.duration(job.elapsed)}")
+        parts.append(f"after {duration(job.elapsed)}")
     return ", ".join(parts)

@@ -28,7 +28,7 @@ from alpw.database.owner import WORKER_PREFIX, is_dead, is_here
 from alpw.errors import AlpwError
 
 #: States of Fireworks that a process outside the lock may have given them.
-_CHECKED_OUT = ("RUNNING", "RESERVED")
+CHECKED_OUT = ("RUNNING", "RESERVED")
 #: Seconds for which a workflow may stay locked whose changes under way are all those of living processes;
 #: those that wait for the lock give up after 300.
 PATIENCE_LIVING = 120.0
@@ -134,10 +134,10 @@ def late_ends(launchpad: LaunchPad, campaign: str, patience: float) -> list[Late
         patience: seconds for which a workflow may be without that.
     """
     limit = (now() - timedelta(seconds=patience)).isoformat()
-    query = {"spec.campaign": campaign, "state": {"$in": list(_CHECKED_OUT)}, "launches": {"$ne": []}}
+    query = {"spec.campaign": campaign, "state": {"$in": list(CHECKED_OUT)}, "launches": {"$ne": []}}
     held = launchpad.fireworks.find(query, {"fw_id": 1, "state": 1, "launches": 1})
     by_launch = {firework["launches"][-1]: firework for firework in held}
-    ended = {"launch_id": {"$in": list(by_launch)}, "state": {"$nin": list(_CHECKED_OUT)}}
+    ended = {"launch_id": {"$in": list(by_launch)}, "state": {"$nin": list(CHECKED_OUT)}}
     fields = {"launch_id": 1, "state": 1, "state_history": 1}
     found = []
     for launch in launchpad.launches.find(ended, fields).sort("launch_id", 1):
@@ -149,6 +149,8 @@ def late_ends(launchpad: LaunchPad, campaign: str, patience: float) -> list[Late
 
 def catch_up(launchpad: LaunchPad, ends: Sequence[LateEnd]) -> int:
     """Tell workflows, none of which is locked for long, of late ends; returns of how many."""
+    if not ends:
+        return 0
     again = queue_events.to_run_again(launchpad.db, [end.launch for end in ends])
     for end in ends:
         if end.launch_state == "READY" or end.launch in again:
@@ -244,7 +246,7 @@ def _unknown_ends(
 ) -> list[int]:
     """Ids of Fireworks of a workflow whose state is another one than it says, but for those checked out."""
     states = workflow["fw_states"]
-    wanted = {"fw_id": {"$in": workflow["nodes"]}, "state": {"$nin": list(_CHECKED_OUT)}, **(query or {})}
+    wanted = {"fw_id": {"$in": workflow["nodes"]}, "state": {"$nin": list(CHECKED_OUT)}, **(query or {})}
     found = launchpad.fireworks.find(wanted, {"fw_id": 1, "state": 1})
     return [firework["fw_id"] for firework in found if firework["state"] != states[str(firework["fw_id"])]]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from fireworks.user_objects.queue_adapters.common_adapter import CommonAdapter
 
+from alpw.config.amounts import asked_duration
 from alpw.config.yaml_file import read_settings
 from alpw.findings import Finding, Severity
 
@@ -62,8 +63,8 @@ PITFALLS = (
 )
 
 
-#: ``minutes[:seconds]``, ``hours:minutes:seconds``, ``days-hours[:minutes[:seconds]]``, or no limit.
-SBATCH_TIME = r"(?i)^(\d+-)?\d+(:\d+){0,2}$|^(unlimited|infinite|-1)$"
+#: Time limits of sbatch that are none.
+NO_LIMIT = ("unlimited", "infinite", "-1")
 
 #: How the names of settings end that are a number of seconds.
 SECONDS = ("_INTERVAL", "_SECS")
@@ -115,7 +116,8 @@ def adapter_findings(file: Path) -> Iterator[Finding]:
     for key in sorted(key for key in adapter if not key.startswith("_") and key not in known):
         meant = "queue" if key == "partition" else next(iter(get_close_matches(key, known)), None)
         yield _warning(f"{file}: {key}: is ignored" + (f"; write {meant}" if meant else ""))
-    if (time := adapter.get("walltime")) is not None and not re.search(SBATCH_TIME, str(time)):
+    time = adapter.get("walltime")
+    if time is not None and str(time).lower() not in NO_LIMIT and asked_duration(str(time)) is None:
         yield _warning(f"{file}: walltime: {time!r} is no time limit for sbatch; write e.g. 24:00:00")
     if (logs := adapter.get("logdir")) and not Path(str(logs)).is_dir():
         yield _warning(f"{file}: logdir: {logs} is no folder; qlaunch -m would wait for it without a word")

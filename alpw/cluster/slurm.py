@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from alpw.config.amounts import parse_duration
 from alpw.errors import AlpwError
 
 logger = logging.getLogger(__name__)
@@ -146,28 +147,3 @@ def seconds_left() -> float | None:
         return max(0.0, float(end) - time.time())
     answer = asked(["squeue", "--noheader", f"--jobs={job}", "--format=%L"])
     return None if answer is None else parse_duration(answer.strip())
-
-
-def parse_duration(text: str) -> float | None:
-    """Seconds of a duration as SLURM prints it, ``[D-]HH:MM:SS`` or ``MM:SS``; None for ``UNLIMITED``."""
-    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)
-    if match is None:
-        return None
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as SLURM reads them, ``D-HH:MM:SS`` or ``HH:MM:SS``."""
-    days, rest = divmod(round(seconds), 86400)
-    clock = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
-    return f"{days}-{clock}" if days else clock
-
-
-def parse_memory(text: str) -> float | None:
-    """MiB of an amount as SLURM reads and prints it, such as ``800M`` or ``1.5G``; None if it is not one.
-
-    Without a letter it is MiB.
-    """
-    match = re.fullmatch(r"([\d.]+)([KMGT]?)", text)
-    return float(match[1]) * 1024.0 ** ("KMGT".index(match[2] or "M") - 1) if match else None

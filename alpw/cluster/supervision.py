@@ -92,34 +92,27 @@ def supervise(
     results: dict[str, Any] = {}
     connection = _Connection(launchpad_file, on_trouble)
     left, next_arrivals = list(supervisors), 0.0
-    with termination_as_interrupt(), brief_waits():
-        try:
-            with _renewal(connection, left):
-                while left or arrivals:
-                    try:
-                        if arrivals and time.monotonic() >= next_arrivals:
-                            stuck = [name for name, end in results.items() if isinstance(end, AlpwError)]
-                            known = {each.campaign for each in left}.union(stuck)
-                            left += arrivals(connection.launchpad.db, known)
-                            next_arrivals = time.monotonic() + ARRIVALS
-                        for supervisor in list(left):
-                            outcome = _step(supervisor, connection.launchpad)
-                            if not (once or isinstance(outcome, AlpwError) or outcome.finished):
-                                continue
-                            supervisor.release_lease(connection.launchpad.db)
-                            if on_end:
-                                on_end(connection.launchpad.db, supervisor.campaign, outcome)
-                            results[supervisor.campaign] = outcome
-                            left.remove(supervisor)
-                    except PyMongoError as error:
-                        connection.restore(error)
-                    if left or arrivals:
-                        time.sleep(LOOK)
-        finally:
-            for supervisor in left:
-                # Without a database the leases end by themselves.
-                with suppress(PyMongoError):
+    with termination_as_interrupt(), brief_waits(), _leases(connection, left):
+        while left or arrivals:
+            try:
+                if arrivals and time.monotonic() >= next_arrivals:
+                    stuck = [name for name, end in results.items() if isinstance(end, AlpwError)]
+                    known = {each.campaign for each in left}.union(stuck)
+                    left += arrivals(connection.launchpad.db, known)
+                    next_arrivals = time.monotonic() + ARRIVALS
+                for supervisor in list(left):
+                    outcome = _step(supervisor, connection.launchpad)
+                    if not (once or isinstance(outcome, AlpwError) or outcome.finished):
+                        continue
                     supervisor.release_lease(connection.launchpad.db)
+                    if on_end:
+                        on_end(connection.launchpad.db, supervisor.campaign, outcome)
+                    results[supervisor.campaign] = outcome
+                    left.remove(supervisor)
+            except PyMongoError as error:
+                connection.restore(error)
+            if left or arrivals:
+                time.sleep(LOOK)
     return results
 
 
@@ -144,9 +137,10 @@ def _step(supervisor: Supervisor[Any], launchpad: LaunchPad) -> Any:
 
 
 @contextmanager
-def _renewal(connection: _Connection, supervisors: Sequence[Supervisor[Any]]) -> Iterator[None]:
-    """Renew the leases of what is in a list, whose length may change, from a thread: a round may wait for
-    SLURM for longer than a lease lasts.
+def _leases(connection: _Connection, supervisors: Sequence[Supervisor[Any]]) -> Iterator[None]:
+    """Keep the leases of what is in a list, whose length may change, and give them back at the end.
+
+    They are renewed from a thread: a round may wait for SLURM for longer than a lease lasts.
     """
     done = threading.Event()
 
@@ -167,3 +161,7 @@ def _renewal(connection: _Connection, supervisors: Sequence[Supervisor[Any]]) ->
     finally:
         done.set()
         thread.join()
+        for supervisor in supervisors:
+            # Without a database the leases end by themselves.
+            with suppress(PyMongoError):
+                supervisor.release_lease(connection.launchpad.db)

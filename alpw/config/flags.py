@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from alpw.config.amounts import asked_duration, duration
+
 PREFIX = "#SBATCH"
 
 OURS = {
@@ -155,9 +157,15 @@ def take_flags(block: dict[str, Any]) -> list[tuple[str, str]]:
         else:
             # One line for each, so that an error counts them as they are written.
             kept.append(" ".join(_again(option) for option in found if option not in values))
-    if given is not None:
-        block["custom_flags"] = kept if wrong else [line for line in kept if line]
+    block["custom_flags"] = kept if wrong else [line for line in kept if line]
     return moved
+
+
+def take_all_flags(content: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """`take_flags` of every block of resource.json: the block, the flag as it was written, and its key."""
+    for name, block in content.items():
+        for flag, key in take_flags(block) if isinstance(block, dict) else ():
+            yield name, flag, key
 
 
 def flag_text(flag: str, key: str) -> str:
@@ -171,7 +179,8 @@ def _value(option: Option) -> dict[str, Any] | None:
     if key is None:
         return {}
     if key == "walltime":
-        return _walltime(value)
+        limit = asked_duration(value)
+        return {key: duration(limit)} if limit else None
     if key == "memory":
         size = re.fullmatch(r"(\d+)([KMGT]?)B?", value.upper())
         return {key: size[1] + size[2]} if size else None
@@ -181,22 +190,6 @@ def _value(option: Option) -> dict[str, Any] | None:
     if key in ("number_node", "cpu_per_node"):
         return {key: int(value)} if value.isdigit() else None
     return {key: value} if value else None
-
-
-def _walltime(value: str) -> dict[str, str] | None:
-    """sbatch takes ``minutes[:seconds]``, ``hours:minutes:seconds``, ``days-hours[:minutes[:seconds]]``."""
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", value)
-    if match is None:
-        return None
-    days, *clock = match.groups()
-    numbers = [int(part) for part in clock if part]
-    # Without days or hours the first number is minutes.
-    numbers = numbers if days or len(numbers) == 3 else [0, *numbers]
-    hours, minutes, rest = [*numbers, 0, 0][:3]
-    total = ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest
-    whole, left = divmod(total, 86400)
-    text = f"{left // 3600:02d}:{left // 60 % 60:02d}:{left % 60:02d}"
-    return {"walltime": f"{whole}-{text}" if whole else text} if total else None
 
 
 def _again(option: Option) -> str:

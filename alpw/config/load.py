@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from alpw.config.amounts import MEMORY, WALLTIME
 from alpw.config.commands import command_names
-from alpw.config.flags import flag_text, take_flags
+from alpw.config.flags import flag_text, take_all_flags
 from alpw.config.init_bulk import InitBulk
 from alpw.config.json_file import InputErrors, read_json
 from alpw.config.keys import Translation, translate, unwrap
@@ -179,18 +179,12 @@ def parsed(model: type[File], raw: dict[str, Any], path: Path) -> File:
     """
     content, translation = translate(model, raw, path)
     if issubclass(model, Resource):
-        _take_flags(content, translation)
+        for name, flag, key in take_all_flags(content):
+            problem = Problem((name, "custom_flags"), flag_text(flag, key))
+            translation.notes.append(translation.locate(problem))
     loaded = validated(model, {**content, "file": path.resolve(), "source": raw}, translation, path)
     findings = (*translation.notes, *map(translation.locate, loaded.remarks()))
     return loaded.model_copy(update={"notes": [finding.note(path) for finding in findings]})
-
-
-def _take_flags(content: dict[str, Any], translation: Translation) -> None:
-    """Options of sbatch that have keys of their own, in each block of resource.json."""
-    for name, block in content.items():
-        for flag, key in take_flags(block) if isinstance(block, dict) and block.get("custom_flags") else ():
-            problem = Problem((name, "custom_flags"), flag_text(flag, key))
-            translation.notes.append(translation.locate(problem))
 
 
 def validated(model: type[File], content: dict[str, Any], translation: Translation, path: Path) -> File:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from alpw.config import flags
-from alpw.config.amounts import MEMORY, WALLTIME, amount_problems, megabytes, seconds
+from alpw.config.amounts import MEMORY, WALLTIME, amount_problems, parse_duration, parse_memory
 from alpw.config.command_line import words_of
 from alpw.config.section import Problem, Section, StoredPath, setting
 from alpw.errors import InputError
@@ -223,11 +223,11 @@ class ResourceBlock(Section):
 
     def _limit_problems(self) -> Iterator[Problem]:
         """Bounds below what is asked for at first."""
-        for key, size in (("walltime", seconds), ("memory", megabytes)):
+        for key, parse in (("walltime", parse_duration), ("memory", parse_memory)):
             most = getattr(self, f"max_{key}")
-            given = [getattr(block, key) for block in self.variants if getattr(block, key)]
-            if most and given and size(most) < max(map(size, given)):
-                text = f"{most} is less than {key}, {max(given, key=size)}"
+            given = {parse(text) or 0.0: text for block in self.variants if (text := getattr(block, key))}
+            if most and given and (parse(most) or 0.0) < max(given):
+                text = f"{most} is less than {key}, {given[max(given)]}"
                 yield Problem((f"max_{key}",), text)
 
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from alpw.config.flags import flag_text, take_flags
+from alpw.config.flags import flag_text, take_all_flags
 from alpw.config.init_bulk import InitBulk
 from alpw.config.json_file import InputErrors
 from alpw.config.keys import Finding, Translation, translate
@@ -78,7 +78,9 @@ def convert_pwact(raw: dict[str, Any], model: Model, file: Path, rebase: Rebase)
         del content["work_dir"]
     _note(raw, content, found, left_out, book)
     if issubclass(model, Resource):
-        _note_flags(content, found, book)
+        for name, flag, key in take_all_flags(content):
+            place = _plain(found.places[name, "custom_flags"].key)
+            book.changed(place, f"{name}.{key}" if key else "", flag_text(flag, key))
     content = _rebased(content, rebase)
     remarks = [f"{key}: {text}" for key, text in DEFAULTS.get(model.__name__, ()) if not _has(content, key)]
     return Converted(content, book.complete(raw, "not known, neither there nor here"), remarks)
@@ -117,13 +119,6 @@ def _note(
             book.add(path, *how)
         else:
             book.taken(path, "", "asks for nothing, or says again what another key says")
-
-
-def _note_flags(content: dict[str, Any], found: Translation, book: NoteBook) -> None:
-    for name, block in content.items():
-        for flag, key in take_flags(block) if isinstance(block, dict) and block.get("custom_flags") else ():
-            place = _plain(found.places[name, "custom_flags"].key)
-            book.changed(place, f"{name}.{key}" if key else "", flag_text(flag, key))
 
 
 def _nearest(table: dict[str, Any], path: Place) -> tuple[Any, Place] | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from fireworks import LaunchPad
 
+from alpw.cluster.locks import CHECKED_OUT
 from alpw.cluster.queue.ends import RULES, End, Remedy
 from alpw.codes.failures import REMEDIES, SYSTEM_PATTERNS, match
 from alpw.database.secrets import without_secrets
@@ -65,11 +66,7 @@ def causes(
     meaning = STATES.get(firework["state"], "")
     if firework["state"] == "WAITING":
         meaning += _parents(launchpad, firework["fw_id"])
-    elif firework["state"] in ("RESERVED", "RUNNING") and last.get("state") in (
-        "READY",
-        "COMPLETED",
-        "FIZZLED",
-    ):
+    elif firework["state"] in CHECKED_OUT and last and last["state"] not in CHECKED_OUT:
         meaning = (
             f"its launch has ended, {last['state']}, and its workflow does not know: whoever supervises the "
             "campaign, or `alpw reconcile`, tells it"

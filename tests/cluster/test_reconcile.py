@@ -15,7 +15,8 @@ from alpw.cluster.queue import reconcile, remedies
 from alpw.cluster.queue.ends import RULES, STATES, End, Remedy, end_of
 from alpw.cluster.queue.held import held_launches, job_of
 from alpw.cluster.queue.remedies import more_memory, more_walltime
-from alpw.cluster.slurm import ENDED_STATES, LiveJob, duration, parse_duration, parse_memory
+from alpw.cluster.slurm import ENDED_STATES, LiveJob
+from alpw.config.amounts import duration, parse_duration, parse_memory
 from alpw.config.resource import ResourceBlock
 from alpw.database import queue_events
 from tests.faults.site import Site, wait_until_gone

@@ -13,7 +13,7 @@ from alpw.cluster.jobs import EndedJob, culprits, limits, words_of
 from alpw.cluster.queue.ends import RULES, End, Remedy, Rule, end_of, last_lines
 from alpw.cluster.queue.files import queue_blocks
 from alpw.cluster.queue.held import reservation
-from alpw.cluster.slurm import duration, parse_duration, parse_memory
+from alpw.config.amounts import duration, parse_duration, parse_memory
 from alpw.config.resource import InitResource, Resource, ResourceBlock
 from alpw.database import campaigns, queue_events
 

@@ -42,6 +42,8 @@ def judge(model: DeepPotential, frames: Sequence[Batch], limit: Prefactors) -> t
 
 def prefer_last(progress: Progress, frames: Sequence[Batch], limit: Prefactors) -> None:
     """Make the last weights the ones to return, unless they were spoiled."""
+    if progress.best.epoch == progress.epoch:
+        return
     (_, last), best = judge(progress.model, frames, limit), progress.best
     if last <= SPOILED * best.score:
         best.keep(progress.epoch, last, progress.model)

@@ -15,7 +15,7 @@ from alpw.archive.contents import Contents
 from alpw.cluster import control
 from alpw.database import calculations, campaigns, iterations, preparations
 from alpw.errors import InputError
-from tests.firetasks.test_init_bulk import NAME, Bench
+from tests.firetasks.init_bench import NAME, InitBench
 
 HEADER = {
     "campaign": "tiny",
@@ -94,7 +94,7 @@ def test_nothing_of_an_iteration_that_begins_during_a_backup_is_taken(launchpad)
 
 
 def test_init_bulk_goes_on_elsewhere_to_the_same_frames(tmp_path, launchpad, elsewhere, monkeypatch):
-    bench = Bench(tmp_path, launchpad, monkeypatch)
+    bench = InitBench(tmp_path, launchpad, monkeypatch)
     bench.init["sys_configs"] = [bench.entry(relax=True, perturb=2, aimd=True)] * 2
     bench.start()
     relaxation = launchpad.db["calculations"].find_one({"campaign": NAME})

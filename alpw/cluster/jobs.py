@@ -184,18 +184,22 @@ def limits(partition: str) -> tuple[float, float]:
     return max(seconds, default=math.inf), max(memory, default=math.inf)
 
 
-def culprits(job: EndedJob) -> list[str]:
+def culprits(job: EndedJob, excluded: str) -> list[str]:
     """Names of the nodes that a job failed with: its only one, else those that are not in service.
 
     Empty when the partition has too few others to run the job again.
+
+    Args:
+        job: that failed.
+        excluded: nodes that it does not run on anyway, as SLURM lists them.
     """
     mine = _hosts(job.nodes)
     if len(mine) > 1:
         down = asked(["sinfo", "--noheader", "--Node", "--responding", f"--nodes={job.nodes}", "--format=%N"])
         mine -= set((down or "").split())
     others = asked(["sinfo", "--noheader", "--Node", f"--partition={job.partition}", "--format=%N"])
-    enough = len(set((others or "").split()) - mine) >= job.node_count
-    return sorted(mine) if enough else []
+    usable = set((others or "").split()) - mine - _hosts(excluded)
+    return sorted(mine) if len(usable) >= job.node_count else []
 
 
 def _hosts(nodes: str) -> set[str]:

@@ -18,6 +18,7 @@ OURS = {
     "--ntasks-per-node": "cpu_per_node",
     "--partition": "queue_name",
     "--account": "account",
+    "--exclude": "exclude_nodes",
     "--gres=gpu": "gpu_per_node",
     "--array": None,
     "--job-name": None,
@@ -36,6 +37,7 @@ SHORT = {
     "-N": "--nodes",
     "-p": "--partition",
     "-A": "--account",
+    "-x": "--exclude",
     "-a": "--array",
     "-J": "--job-name",
     "-o": "--output",
@@ -101,7 +103,7 @@ def fault(line: str, block: Mapping[str, Any]) -> str | None:
     except ValueError:
         return f"{line!r} has a quote that is not closed"
     if not _said(line).startswith("-"):
-        return f"{line!r} is no option of sbatch; one begins with '-', e.g. --exclude=node1"
+        return f"{line!r} is no option of sbatch; one begins with '-', e.g. --exclusive"
     for option in found:
         key = OURS.get(option.name)
         if key is None and option.name in OURS:
@@ -146,7 +148,9 @@ def take_flags(block: dict[str, Any]) -> list[tuple[str, str]]:
             found = []
         values = {option: _value(option) for option in found if option.name in OURS}
         said = [item for value in values.values() for item in (value or {}).items()]
-        if None in values.values() or any(block.get(key, value) != value for key, value in said):
+        # Of several lines in one, which is an error, nothing may be lost.
+        whole = len(line.splitlines()) > 1 or None in values.values()
+        if whole or any(block.get(key, value) != value for key, value in said):
             kept.append(line)
             wrong = True
             continue
@@ -189,7 +193,8 @@ def _value(option: Option) -> dict[str, Any] | None:
         return ({key: int(card[2] or 1)} | ({"gpu_type": card[1]} if card[1] else {})) if card else None
     if key in ("number_node", "cpu_per_node"):
         return {key: int(value)} if value.isdigit() else None
-    return {key: value} if value else None
+    # sbatch also takes the name of a file with nodes, to which none can be added.
+    return {key: value} if value and not (key == "exclude_nodes" and "/" in value) else None
 
 
 def _again(option: Option) -> str:

@@ -35,6 +35,7 @@ QUEUE_KEYS = (
     "walltime",
     "memory",
     "account",
+    "exclude_nodes",
     "by_atoms",
     "max_jobs",
     "max_queued",
@@ -56,6 +57,9 @@ BLOCKS: dict[str, str | None] = {
 """Kind of work -> the block that it runs by when it has none of its own; None: it always has."""
 
 CARD = r"^[\w.-]+$"
+
+NODES = r"^[\w.,\[\]-]+$"
+"""a list as SLURM writes it, ``node1,node[5-8]``"""
 
 
 class ByAtoms(Section):
@@ -129,6 +133,11 @@ class ResourceBlock(Section):
         None, meaning="memory per node, such as 4G or 800M; 0: all that a node has", pattern=MEMORY
     )
     account: str | None = setting(None, meaning="SLURM account")
+    exclude_nodes: str | None = setting(
+        None,
+        meaning="nodes that no job runs on, such as node1,node[5-8]; one that failed a job is added for it",
+        pattern=NODES,
+    )
     by_atoms: list[ByAtoms] = setting(
         [], meaning="what jobs of large structures ask for instead; the last rule that holds counts"
     )
@@ -215,7 +224,7 @@ class ResourceBlock(Section):
         if self.queue_name and "" in self.queue_name.split(","):
             yield Problem(("queue_name",), f"{self.queue_name!r} has a comma without a partition beside it")
         for i, line in enumerate(self.custom_flags):
-            if line and (text := flags.fault(line, vars(self))):
+            if len(line.splitlines()) == 1 and (text := flags.fault(line, vars(self))):
                 yield Problem(("custom_flags", i), text)
         if self.gpu_type and not any(block.gpu_per_node for block in self.variants):
             yield Problem(("gpu_type",), "asks for no card without gpu_per_node; give it as well")

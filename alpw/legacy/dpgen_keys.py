@@ -170,9 +170,7 @@ MACHINE_MISSING: dict[str, Missing] = {
     "resources.wait_time": Missing("jobs are sent as the limits of the block allow", "", (0,)),
     "resources.append_script": Missing("nothing runs behind the calculations of a job", "", ([], None)),
     "resources.prepend_text": Missing("use env_list", "", ("", None)),
-    "resources.exclude_list": Missing(
-        "nodes are left out through custom_flags", "add `#SBATCH --exclude=...` to custom_flags", ([],)
-    ),
+    "resources.exclude_list": Missing("there is no queue that it is for", "", ([],)),
     "resources.with_mpi": Missing("the command says how it is started", "begin it with srun or mpirun"),
     "resources.allow_failure": Missing("failures are judged by their class"),
     "resources.kwargs": Missing("options of the dispatcher", "", ({}, None)),

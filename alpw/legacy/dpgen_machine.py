@@ -103,7 +103,7 @@ def _block(
     far = "ssh" in str(machine.get("context_type", "")).lower() or "remote_profile" in machine
     if not in_queue:
         # Without a queue they have no effect; what they ask for is told.
-        for key in ("queue_name", "custom_flags"):
+        for key in ("queue_name", "custom_flags", "exclude_nodes"):
             block.pop(key, None)
     _settle(block, book, named, ours)
     return block, far
@@ -169,6 +169,9 @@ def _resource(
     elif key == "time_limit":
         block["walltime"] = ":".join(f"{int(part):02d}" for part in str(value).split(":"))
         book.taken(name, f"{ours}.walltime")
+    elif key == "exclude_list" and value and in_queue:
+        block["exclude_nodes"] = ",".join(value)
+        book.taken(name, f"{ours}.exclude_nodes")
     elif key == "mem_limit":
         block["memory"] = f"{value}G"
         book.changed(name, f"{ours}.memory", "GB")

@@ -12,6 +12,7 @@ KEYS = {
     "ntasks_per_node": "cpu_per_node",
     "walltime": "walltime",
     "mem": "memory",
+    "exclude_nodes": "exclude_nodes",
 }
 """Key of a queue adapter -> key of a block."""
 

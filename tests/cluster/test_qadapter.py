@@ -68,6 +68,11 @@ def test_a_card_may_be_asked_for_by_its_kind(tmp_path):
     assert "--gres=gpu:a100:2" in directives(script(block, tmp_path))
 
 
+def test_nodes_are_left_out_as_slurm_writes_a_list_of_them(tmp_path):
+    block = FULL.model_copy(update={"exclude_nodes": "node[5-8],old"})
+    assert "--exclude=node[5-8],old" in directives(script(block, tmp_path))
+
+
 def test_shell_lines_run_before_the_launcher_in_the_order_of_the_predecessor(tmp_path):
     lines = script(FULL, tmp_path).splitlines()
     order = ["source /etc/profile", "module load cp2k/2024.1", "export OMP_NUM_THREADS=2", f"cd {tmp_path}"]
@@ -139,6 +144,7 @@ def test_slurm_accepts_the_script(slurm, tmp_path):
         ({"gpu_per_node": 9}, "Requested node configuration is not available"),
         ({"number_node": 3}, "requested than permitted"),
         ({"queue_name": "short"}, "Requested time limit is invalid"),
+        ({"exclude_nodes": "nowhere"}, "Invalid node name"),
         ({"custom_flags": ["--no-such-flag"]}, "unrecognized option"),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",

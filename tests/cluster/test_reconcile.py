@@ -213,7 +213,7 @@ def test_a_node_that_fails_is_left_out_only_where_others_are(site, monkeypatch):
     [finding] = reconcile.examine(site.launchpad, site.name)
     assert (finding.queue_state, finding.verdict.end) == ("NODE_FAIL", End.NODE)
     assert (finding.verdict.remedy, finding.verdict.asks) == (Remedy.AGAIN, {})
-    monkeypatch.setattr(remedies, "culprits", lambda job: ["node1"])
+    monkeypatch.setattr(remedies, "culprits", lambda job, excluded: ["node1"])
     assert look(site) == 1
     assert site.firework(fw_id)["spec"]["_queueadapter"] == {"exclude_nodes": "node1"}
     assert site.state(fw_id) == "READY" and recovery.runs(site.launchpad, fw_id) == 0
@@ -240,6 +240,25 @@ def test_a_firework_that_fizzled_because_its_job_was_ended_gets_what_it_lacked(
     recovery.recover(launchpad, site.name, {}, alone=False)
     assert site.state(fw_id) == "READY" and recovery.runs(launchpad, fw_id) == 0
     assert site.firework(fw_id)["spec"]["_queueadapter"] == {"mem": "1536M"}
+
+
+def test_nodes_that_failed_are_left_out_besides_the_user_s_while_others_are_left(
+    inputs, launchpad, monkeypatch
+):
+    site = Site(launchpad, inputs.folder, exclude_nodes="n[4-5]")
+    fw_id = site.add("true")
+    hosts = {"n[4-5]": "n4 n5", "n[4-5],n1": "n4 n5 n1", "n1": "n1", "n2": "n2"}
+    partition = "n1\nn2\nn4\nn5\n"
+    monkeypatch.setattr(jobs, "asked", lambda call, **_: hosts.get(call[-1], partition))
+    monkeypatch.setattr(slurm, "live_jobs", lambda *_: {})
+    monkeypatch.setattr(reconcile, "GRACE", 0.0)
+    for number, (node, asked) in enumerate([("n1", "n[4-5],n1"), ("n2", "n[4-5],n1")]):
+        job = ended("NODE_FAIL", nodes=node)
+        monkeypatch.setattr(jobs, "ended", lambda ids, job=job: dict.fromkeys(ids, job))
+        _, launch_id = launchpad.reserve_fw(FWorker(f"{site.name}-dft"), str(site.folder), fw_id=fw_id)
+        launchpad.set_reservation_id(launch_id, str(number))
+        assert look(site) == 1 and site.state(fw_id) == "READY"
+        assert site.firework(fw_id)["spec"]["_queueadapter"] == {"exclude_nodes": asked}
 
 
 def test_one_process_deals_with_an_end(launchpad, monkeypatch):

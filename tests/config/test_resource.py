@@ -44,15 +44,17 @@ def test_the_predecessors_block_keeps_its_values(tmp_path: Path) -> None:
     assert resource.dft.group_size == -1
     assert resource.notes == [
         "dft.task_run_num: has no effect: the predecessor ignores it too",
+        "dft.custom_flags: -x is taken for exclude_nodes",
     ]
+    assert (resource.dft.exclude_nodes, resource.dft.custom_flags) == ("gn18", [])
 
 
 def test_flags_that_have_keys_here_are_taken_for_these(tmp_path: Path) -> None:
-    flags = ["#SBATCH --time=23:0:0 --mem=0", " ", "# nodes", "-x n1 -N 2", "#SBATCH --array=1-5"]
+    flags = ["#SBATCH --time=23:0:0 --mem=0", " ", "# nodes", "-C new -N 2", "#SBATCH --array=1-5"]
     resource = read(tmp_path, dft={"queue_name": "cpu", "custom_flags": flags, "walltime": "23:00:00"})
     block = resource.dft
     assert (block.walltime, block.memory, block.number_node) == ("23:00:00", "0", 2)
-    assert block.custom_flags == ["-x n1"]
+    assert block.custom_flags == ["-C new"]
     assert resource.notes[:2] == [
         "dft.custom_flags: --time is taken for walltime",
         "dft.custom_flags: --mem is taken for memory",
@@ -87,7 +89,7 @@ def test_the_command_of_training_is_reported_as_unused(tmp_path: Path) -> None:
         ({"gpu_type": "a100"}, "dft.gpu_type: asks for no card without gpu_per_node"),
         ({"custom_flags": ["node1"]}, "dft.custom_flags[0]: 'node1' is no option of sbatch"),
         (
-            {"walltime": "1:00:00", "custom_flags": ["--exclusive", "#SBATCH -x n1 -t 10"]},
+            {"walltime": "1:00:00", "custom_flags": ["--exclusive", "#SBATCH -C new -t 10"]},
             "dft.custom_flags[1]: -t asks for walltime 00:10:00, walltime is 1:00:00; leave one out",
         ),
         (
@@ -98,6 +100,11 @@ def test_the_command_of_training_is_reported_as_unused(tmp_path: Path) -> None:
         ({"command": "cd /tmp; xtb"}, "dft.command: 'cd /tmp; xtb' holds the shell operator '/tmp;'"),
         ({"command": "OMP_NUM_THREADS=1 xtb"}, "dft.command: 'OMP_NUM_THREADS=1 xtb' begins with a variable"),
         ({"account": "a b"}, "dft.account: 'a b' is not one word"),
+        ({"exclude_nodes": "n1 n2"}, "dft.exclude_nodes: 'n1 n2'"),
+        (
+            {"custom_flags": ["-x /bad"]},
+            "dft.custom_flags[0]: -x /bad is not understood; write it as exclude",
+        ),
         ({"env_list": ["a", "b\nc"]}, "dft.env_list[1]: 'b\\nc' is not one line"),
         ({"custom_flags": ["-x gn18\r\nrm"]}, "dft.custom_flags[0]: '-x gn18\\r\\nrm' is not one line"),
         ({"memory": "4G\n"}, "dft.memory: '4G\\n' is not a whole number with K, M, G or T"),

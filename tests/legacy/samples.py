@@ -142,6 +142,7 @@ MACHINE: dict[str, Any] = {
                 "number_node": 1,
                 "cpu_per_node": 16,
                 "queue_name": "cpu",
+                "exclude_list": ["n1", "n7"],
                 "group_size": 5,
                 "para_deg": 1,
                 "wait_time": 0,

@@ -80,6 +80,7 @@ def test_labels_committee_and_training_are_what_they_were(source, loaded):
     # 0 is dpdispatcher's word for all tasks in one job, and Shell has no partition.
     assert (resource.explore.group_size, resource.explore.queue_name) == (-1, None)
     assert (resource.dft.command, resource.dft.queue_name) == ("srun -n 16 vasp_std", "cpu")
+    assert resource.dft.exclude_nodes == "n1,n7"
 
 
 def test_its_training_can_be_translated_for_our_own(source):
@@ -124,7 +125,7 @@ def test_a_code_that_labels_nothing_here_is_told_and_nothing_is_written(source, 
         (["--time 2-12"], {"walltime": "2-12:00:00"}),
         (["--time=1-0:30"], {"walltime": "1-00:30:00"}),
         (["--mem=4gb --exclusive", "-J x"], {"memory": "4G", "custom_flags": ["--exclusive"]}),
-        (["--gres=gpu:a100:2", "-x n1"], {"gpu_per_node": 2, "gpu_type": "a100", "custom_flags": ["-x n1"]}),
+        (["--gres=gpu:a100:2", "-x n1"], {"gpu_per_node": 2, "gpu_type": "a100", "exclude_nodes": "n1"}),
         (["--time=UNLIMITED"], {"custom_flags": ["--time=UNLIMITED"]}),
     ],
 )

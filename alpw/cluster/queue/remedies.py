@@ -106,10 +106,10 @@ class Judge:
                 return Remedy.WALLTIME, more, ""
         if used_up:
             return Remedy.FAIL, {}, f"{rule.reruns} more tries did not help"
-        if rule.remedy is Remedy.OTHER_NODE and job and (nodes := culprits(job)):
-            before = str(overrides.get("exclude_nodes", "")).split(",")
-            excluded = ",".join(sorted({*before, *nodes} - {""}))
-            return Remedy.OTHER_NODE, {"exclude_nodes": excluded}, ""
+        excluded = overrides.get("exclude_nodes", block.exclude_nodes) or ""
+        if rule.remedy is Remedy.OTHER_NODE and job and (nodes := culprits(job, excluded)):
+            asks = {"exclude_nodes": ",".join(filter(None, [excluded, *nodes]))}
+            return Remedy.OTHER_NODE, asks, ""
         return Remedy.AGAIN, {}, ""
 
 

@@ -22,6 +22,7 @@ _KEYS = {
     "walltime": re.compile(r"time ?limit", re.IGNORECASE),
     "memory": re.compile(r"memory", re.IGNORECASE),
     "gpu_per_node": re.compile(r"\b(gres|gpus?)\b", re.IGNORECASE),
+    "exclude_nodes": re.compile(r"node name", re.IGNORECASE),
     "number_node": re.compile(r"node count|more nodes|too many nodes", re.IGNORECASE),
     "custom_flags": re.compile(r"unrecognized option|invalid option|qos|constraint|feature", re.IGNORECASE),
     "queue_name": re.compile("", re.IGNORECASE),

@@ -193,8 +193,10 @@ def _value(option: Option) -> dict[str, Any] | None:
         return ({key: int(card[2] or 1)} | ({"gpu_type": card[1]} if card[1] else {})) if card else None
     if key in ("number_node", "cpu_per_node"):
         return {key: int(value)} if value.isdigit() else None
-    # sbatch also takes the name of a file with nodes, to which none can be added.
-    return {key: value} if value and not (key == "exclude_nodes" and "/" in value) else None
+    if key == "exclude_nodes" and "/" in value:
+        # The name of a file with nodes: none could be added to it.
+        return None
+    return {key: value} if value else None
 
 
 def _again(option: Option) -> str:

@@ -103,7 +103,7 @@ def _block(
     far = "ssh" in str(machine.get("context_type", "")).lower() or "remote_profile" in machine
     if not in_queue:
         # Without a queue they have no effect; what they ask for is told.
-        for key in ("queue_name", "custom_flags", "exclude_nodes"):
+        for key in ("queue_name", "custom_flags"):
             block.pop(key, None)
     _settle(block, book, named, ours)
     return block, far
